@@ -1,0 +1,155 @@
+"""Every error that a client of Lumni can see.
+
+    LumniError
+    ├── InvalidRequest          400  the request is wrong everywhere; a retry can't help
+    │   ├── ContextLengthExceeded 400  no eligible model has a window that large
+    │   └── UnsupportedFeature  400  no eligible model can do what is asked
+    ├── AuthenticationFailed    401
+    ├── PermissionDenied        403
+    ├── NotFound                404
+    │   └── ModelNotFound       404
+    ├── MethodNotAllowed        405
+    ├── RequestTooLarge         413
+    ├── RateLimited             429  a retry helps after ``retry_after`` seconds
+    ├── ClientDisconnected      499  only ever seen in records
+    ├── InternalError           500  a fault of ours
+    ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
+    ├── ShuttingDown            503
+    └── DeadlineExceeded        504  the request's time budget ran out
+
+Each carries the HTTP status, OpenAI's ``type`` and ``code``, and whether sending the same request again can help
+(``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's body.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class LumniError(Exception):
+    """Base of all errors shown to clients; ``str(error)`` is the message that they see."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "api_error"
+    code: str = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``retry_after`` is in seconds; ``extra`` joins OpenAI's four keys inside ``error``."""
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.param = param
+        self.retry_after = retry_after
+        self.extra = dict(extra or {})
+
+    def body(self) -> dict[str, Any]:
+        """The error as OpenAI writes it: ``{"error": {"message", "type", "param", "code", …}}``."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": {**error, **self.extra}}
+
+    def headers(self) -> dict[str, str]:
+        """``x-should-retry`` always, ``retry-after`` (whole seconds, rounded up) when known."""
+        headers = {"x-should-retry": "true" if self.retryable else "false"}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(max(1, -int(-self.retry_after // 1)))
+        return headers
+
+
+class InvalidRequest(LumniError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class UnsupportedFeature(InvalidRequest):
+    code = "unsupported_feature"
+
+
+class AuthenticationFailed(LumniError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "www-authenticate": 'Bearer realm="lumni"'}
+
+
+class PermissionDenied(LumniError):
+    status = 403
+    type = "permission_error"
+    code = "permission_denied"
+
+
+class NotFound(LumniError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(LumniError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class RequestTooLarge(LumniError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class RateLimited(LumniError):
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    retryable = True
+
+
+class ClientDisconnected(LumniError):
+    status = 499
+    code = "client_disconnected"
+
+
+class InternalError(LumniError):
+    retryable = True
+
+
+class AllProvidersFailed(LumniError):
+    """``attempts`` are sanitised: deployment, kind of failure, status and milliseconds, nothing that a provider wrote."""
+
+    status = 503
+    type = "api_error"
+    code = "all_providers_failed"
+    retryable = True
+
+    def __init__(self, message: str, *, attempts: Sequence[Mapping[str, Any]], retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after=retry_after, extra={"attempts": list(attempts)})
+
+
+class ShuttingDown(LumniError):
+    status = 503
+    code = "shutting_down"
+    retryable = True
+
+
+class DeadlineExceeded(LumniError):
+    status = 504
+    type = "timeout_error"
+    code = "deadline_exceeded"
+    retryable = True

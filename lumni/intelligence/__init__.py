@@ -1,0 +1,6 @@
+"""Which task this is, which models suit it, and in what order. Pure: no I/O, no clock, no randomness but arguments."""
+
+from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Plan
+from lumni.intelligence.plan import plan
+
+__all__ = ["Availability", "Candidate", "Classification", "Exclusion", "Factor", "Plan", "plan"]

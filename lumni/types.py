@@ -1,0 +1,154 @@
+"""The nouns that travel down the request's line, from the wire to the record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+TaskType = Literal["fast", "powerful"]
+Role = Literal["student", "teacher", "admin", "monitor"]
+Json = dict[str, Any]
+
+
+class Outcome(StrEnum):
+    """How one upstream attempt ended, or (``OK``, ``CACHED``, …) a whole request."""
+
+    OK = "ok"
+    CACHED = "cached"
+    RATE_LIMITED = "rate_limited"  # 429, 402: the account's quota, not its health
+    UNAVAILABLE = "unavailable"  # 5xx, refused or dropped connections
+    TIMEOUT = "timeout"
+    AUTH = "auth"  # 401, 403: the account's key
+    NOT_FOUND = "not_found"  # 404: the model
+    BAD_REQUEST = "bad_request"  # 400, 422: wrong everywhere
+    CONTEXT = "context"  # too long for this model, perhaps not for another
+    CUT = "cut"  # a stream that broke off after its first content
+    DISCONNECTED = "disconnected"  # the client left
+    SKIPPED = "skipped"  # not called: known to be unavailable by then
+    ERROR = "error"  # a fault of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking. ``key_id`` names the key without revealing it."""
+
+    key_id: str
+    role: Role = "student"
+    student: str | None = None
+    course: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. ``estimated`` when the provider sent no count and LiteLLM's tokenizer made one."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat request, whatever the surface it came by.
+
+    ``body`` is OpenAI's body without Lumni's own fields; unknown fields are kept. ``received`` and ``deadline`` are
+    seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC).
+    """
+
+    request_id: str
+    body: Json
+    model: str
+    created_at: datetime
+    received: float
+    deadline: float
+    stream: bool = False
+    include_usage: bool = False
+    task_type: TaskType | None = None
+    provider: str | None = None
+    fallback: bool = True
+    label: str | None = None
+    surface: str = "chat.completions"
+    metadata_in_body: bool = True
+
+    @property
+    def messages(self) -> list[Json]:
+        messages: list[Json] = self.body["messages"]
+        return messages
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One upstream call. ``started_ms`` counts from the request's arrival."""
+
+    deployment: str
+    provider: str
+    model: str
+    outcome: Outcome
+    started_ms: float
+    duration_ms: float
+    status: int | None = None
+    reason: str = ""
+
+    def public(self) -> Json:
+        """What a client may see of it: no provider text, no address."""
+        shown: Json = {
+            "deployment": self.deployment,
+            "provider": self.provider,
+            "model": self.model,
+            "outcome": str(self.outcome),
+            "started_ms": round(self.started_ms, 1),
+            "duration_ms": round(self.duration_ms, 1),
+        }
+        if self.status is not None:
+            shown["status"] = self.status
+        if self.reason:
+            shown["reason"] = self.reason
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """What happened to one request: exactly one for each, also when it failed, was cached, or its client left.
+
+    Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
+    ``ttft_ms`` is the time to the first content of a stream.
+    """
+
+    request_id: str
+    created_at: datetime
+    surface: str
+    key_id: str
+    requested_model: str
+    outcome: Outcome
+    status: int
+    stream: bool
+    student: str | None = None
+    course: str | None = None
+    label: str | None = None
+    error_code: str | None = None
+    task_type: TaskType | None = None
+    confidence: float | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    deployment: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    reason: str | None = None
+    cached: bool = False
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage_estimated: bool = False
+    list_cost: int | None = None
+    billed_cost: int | None = None
+    latency_ms: float = 0.0
+    ttft_ms: float | None = None
+    attempts: tuple[Attempt, ...] = ()
