@@ -1,0 +1,214 @@
+"""Quota state shared through Redis or Valkey: every step is one call of one Lua script."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from secrets import token_hex
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from lumni.quota.clockwork import calendar_resets, milliseconds
+from lumni.quota.model import (
+    NOTHING,
+    Amounts,
+    Correction,
+    Draw,
+    Granted,
+    Pool,
+    Reason,
+    Refusal,
+    Refused,
+    Reservation,
+    Window,
+    WindowState,
+)
+from lumni.quota.store import Wake, route
+
+_STYLES = {"sliding": 0, "fixed": 1, "refilling": 2}
+_REASONS: dict[str, Reason] = {"full": "full", "blocked": "blocked", "too_large": "too_large"}
+_REMEMBERED = 10_000  # pools whose windows are kept in the script's form
+
+
+@cache
+def _script() -> str:
+    return (files("lumni.quota") / "store.lua").read_text(encoding="utf-8")
+
+
+class RedisStore:
+    """``Store`` of any number of processes and machines.
+
+    All keys begin with ``{prefix}``, a hash tag, so that a cluster keeps them on one node. With ``server_time`` (the
+    default) Redis's clock rules and ``now`` only chooses calendar days; tests switch it off to move time themselves.
+    Methods raise ``redis.exceptions.RedisError`` when Redis can't be reached.
+    """
+
+    def __init__(self, client: Redis, *, prefix: str = "lumni", server_time: bool = True) -> None:
+        self._client = client
+        self._command: Callable[..., Awaitable[Any]] = client.execute_command
+        self._prefix = f"{{{prefix}}}:quota:"
+        self._channel = f"{{{prefix}}}:wake"
+        self._server_time = server_time
+        self._sha = sha1(_script().encode(), usedforsecurity=False).hexdigest()
+        self._specs: dict[str, tuple[Pool, int, orjson.Fragment]] = {}
+        self._wakes: list[Wake] = []
+        self._listener: asyncio.Task[None] | None = None
+
+    async def reserve(self, draws: Sequence[Draw], now: float, *, lease: float) -> Granted | Refused:
+        pools = list({pool.id: pool for draw in draws for pool in draw.pools}.values())
+        places = {pool.id: place for place, pool in enumerate(pools, 1)}
+        name, lease_ms = token_hex(8), milliseconds(lease)
+        wanted = [{"pools": [places[pool.id] for pool in draw.pools], "need": draw.need} for draw in draws]
+        reply = await self._run("reserve", pools, now, draws=wanted, id=name, lease=lease_ms)
+        if reply[0]:
+            at = int(reply[1])
+            return Granted(reply[0] - 1, Reservation(name, draws[reply[0] - 1], at, at + lease_ms))
+        return Refused(tuple(_refusal(draw, row, pools) for draw, row in zip(draws, reply[1], strict=True)))
+
+    async def settle(
+        self,
+        reservation: Reservation,
+        now: float,
+        *,
+        used: Amounts | None = None,
+        counted_ago: float = 0.0,
+        corrections: Sequence[Correction] = (),
+    ) -> bool:
+        pools, need = reservation.draw.pools, reservation.draw.need
+        actual = need if used is None else used
+        places = {pool.id: place for place, pool in enumerate(pools, 1)}
+        words = [_word(places[pool.id], word) for pool, own in route(corrections, pools) for word in own]
+        gains = bool(words or counted_ago or not actual.covers(need))
+        return await self._settle(reservation, now, used=actual, ago=milliseconds(counted_ago), words=words, tell=gains)
+
+    async def release(self, reservation: Reservation, now: float) -> bool:
+        return await self._settle(reservation, now, used=NOTHING, ago=0, tell=True)
+
+    async def expire(self, pools: Sequence[Pool], now: float) -> int:
+        return int(await self._run("expire", pools, now))
+
+    async def learn(self, pool: Pool, corrections: Sequence[Correction], now: float) -> None:
+        await self._run("learn", [pool], now, words=[_word(1, word) for word in corrections])
+
+    async def snapshot(self, pools: Sequence[Pool], now: float) -> tuple[WindowState, ...]:
+        rows = await self._run("snapshot", pools, now)
+        return tuple(_state(row, pools[row[0] - 1]) for row in rows)
+
+    def subscribe(self, wake: Wake) -> Callable[[], None]:
+        """As ``Store.subscribe``; needs a running event loop, which then also hears of other processes."""
+        self._wakes.append(wake)
+        if self._listener is None:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+        return lambda: self._wakes.remove(wake)
+
+    async def close(self) -> None:
+        """Stop listening; the client stays open, it belongs to the caller."""
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+            self._listener = None
+
+    async def _settle(self, reservation: Reservation, now: float, **request: Any) -> bool:
+        need, pools = reservation.draw.need, reservation.draw.pools
+        held = {"id": reservation.id, "at": reservation.at_ms, "need": need}
+        return bool(await self._run("settle", pools, now, **held, **request))
+
+    async def _run(self, operation: str, pools: Sequence[Pool], now: float, **request: Any) -> Any:
+        now_ms = milliseconds(now)
+        if not self._server_time:
+            request["now"] = now_ms
+        request["pools"] = [self._spec(pool, now_ms) for pool in pools]
+        request["channel"] = self._channel
+        keys = [self._prefix + pool.id for pool in pools]
+        body = orjson.dumps(request)
+        try:
+            return await self._command("EVALSHA", self._sha, len(keys), *keys, operation, body)
+        except NoScriptError:  # Redis was restarted or flushed
+            return await self._command("EVAL", _script(), len(keys), *keys, operation, body)
+
+    def _spec(self, pool: Pool, now_ms: int) -> orjson.Fragment:
+        """The pool's windows as the script reads them, made once until a calendar turns a page."""
+        known = self._specs.get(pool.id)
+        if known and known[0] is pool and now_ms < known[1]:
+            return known[2]
+        resets = [calendar_resets(window, now_ms) for window in pool.windows]
+        rows = [_spec(window, found) for window, found in zip(pool.windows, resets, strict=True)]
+        until = min((found[2] for found in resets if found), default=1 << 62)
+        if len(self._specs) >= _REMEMBERED:
+            self._specs.clear()
+        fragment = orjson.Fragment(orjson.dumps(rows))
+        self._specs[pool.id] = (pool, until, fragment)
+        return fragment
+
+    async def _listen(self) -> None:
+        """Pass on what other processes gave back; while Redis is away, everything may have changed."""
+        while True:
+            with suppress(RedisError, OSError):
+                async with self._client.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    async for message in channel.listen():
+                        if message["type"] == "message":
+                            self._wake(message["data"])
+            self._wake(None)
+            await asyncio.sleep(0.5)
+
+    def _wake(self, data: bytes | str | None) -> None:
+        names = None
+        if data is not None:
+            text = data.decode() if isinstance(data, bytes) else data
+            names = frozenset(key.removeprefix(self._prefix) for key in text.split("\n"))
+        for wake in self._wakes:
+            wake(names)
+
+
+def _spec(window: Window, resets: Sequence[int]) -> list[Any]:
+    limit = -1 if window.limit is None else window.limit
+    capped = int(window.provenance == "configured")
+    shape = (window.width_ms, window.guard_ms, milliseconds(window.anchor), resets, capped)
+    return [window.key, window.period_ms, limit, _STYLES[window.style], *shape]
+
+
+def _word(place: int, word: Correction) -> list[Any]:
+    """A correction as the script reads it; -1 stands for what wasn't said."""
+    reset_ms = -1 if word.reset_in is None else -int(-word.reset_in * 1000 // 1)
+    limit = -1 if word.limit is None else word.limit
+    remaining = -1 if word.remaining is None else word.remaining
+    return [place, word.key, limit, remaining, reset_ms, int(word.refused)]
+
+
+def _refusal(draw: Draw, row: Sequence[Any], pools: Sequence[Pool]) -> Refusal:
+    place, window, why, wait, earliest = row
+    pool, reason = pools[place - 1].id, _REASONS[_text(why)]
+    return Refusal(draw.deployment, pool, _text(window) or None, reason, _seconds(wait), _seconds(earliest))
+
+
+def _state(row: Sequence[Any], pool: Pool) -> WindowState:
+    _, name, limit, used, reserved, reset, blocked, learned = row
+    key = _text(name)
+    window = next((w for w in pool.windows if w.key == key), None) or Window.learned(key)
+    return WindowState(
+        pool=pool.id,
+        window=key,
+        kind=window.kind,
+        period=window.period,
+        limit=None if limit < 0 else limit,
+        used=used,
+        reserved=reserved,
+        reset_in=reset / 1000,
+        blocked_in=blocked / 1000,
+        provenance="learned" if learned else window.provenance,
+    )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _seconds(milliseconds_: int) -> float | None:
+    return None if milliseconds_ < 0 else milliseconds_ / 1000

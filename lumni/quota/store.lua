@@ -1,0 +1,415 @@
+-- All of RedisStore's steps; the meaning of each is in store.py and meter.py, which tests hold this to.
+-- KEYS: one hash a pool; its reservations are in KEYS[i]:held, the log of a window in KEYS[i]:<window>, in the same slot.
+-- ARGV: operation, request (JSON). Times are milliseconds.
+-- Fields of a pool: b blocked until, R I O amounts in flight, x the soonest end of a lease; and for each window:
+-- u<w> used, o<w> oldest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
+-- d<w> debt (amount times period) as of e<w>.
+
+local FIXED, REFILLING = 1, 2
+local KEEP = 70 * 86400 * 1000
+local POOL_BLOCK, WINDOW_BLOCK = 60000, 3600000
+local request = cjson.decode(ARGV[2])
+local now = request.now
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function amount(need, letter)
+  if letter == 'r' then return need[1] end
+  if letter == 't' then return need[2] + need[3] end
+  return letter == 'i' and need[2] or need[3]
+end
+
+local function set(pool, field, value)
+  if pool.fields[field] ~= value then
+    pool.fields[field] = value
+    pool.changed[field] = value
+  end
+end
+
+local function save(pool)
+  local pairs_ = {}
+  for field, value in pairs(pool.changed) do
+    pairs_[#pairs_ + 1] = field
+    pairs_[#pairs_ + 1] = value
+  end
+  if #pairs_ > 0 then
+    redis.call('HSET', pool.key, unpack(pairs_))
+    redis.call('PEXPIRE', pool.key, KEEP)
+  end
+end
+
+local function drops_at(pool, w, stamp)
+  if w.style ~= FIXED then return stamp + w.period end
+  local resets = w.resets
+  if #resets == 0 then
+    local anchor = pool.fields['a' .. w.key] or w.anchor
+    return anchor + math.ceil((stamp + w.guard + 1 - anchor) / w.period) * w.period + w.guard
+  end
+  for i = 1, #resets do
+    if resets[i] > stamp + w.guard then return resets[i] + w.guard end
+  end
+  return resets[#resets] + w.period + w.guard
+end
+
+local function limit_of(pool, w)
+  local learned = pool.fields['l' .. w.key]
+  if not learned or learned < 0 then return w.limit end
+  if w.limit and w.capped then return math.min(w.limit, learned) end
+  return learned
+end
+
+local function refill(pool, w, at)
+  if at <= w.debt_at then return end
+  w.debt = math.max(0, w.debt - (at - w.debt_at) * (limit_of(pool, w) or 0))
+  w.debt_at = at
+end
+
+local function save_debt(pool, w)
+  set(pool, 'd' .. w.key, w.debt)
+  set(pool, 'e' .. w.key, w.debt_at)
+end
+
+local function used(pool, w)
+  if w.style == REFILLING then return math.ceil(w.debt / w.period) end
+  return pool.fields['u' .. w.key] or 0
+end
+
+local function charge(pool, w, n, at)
+  if n <= 0 then return end
+  if w.style == REFILLING then
+    refill(pool, w, at)
+    w.debt = w.debt + n * w.period
+    return save_debt(pool, w)
+  end
+  local stamp, log, sum = math.ceil(at / w.width) * w.width, pool.key .. ':' .. w.key, n
+  local same = redis.call('ZRANGEBYSCORE', log, stamp, stamp)[1]
+  if same then
+    sum = sum + tonumber(string.match(same, ':(%d+)$'))
+    redis.call('ZREM', log, same)
+  end
+  redis.call('ZADD', log, stamp, string.format('%.0f:%.0f', stamp, sum))
+  redis.call('PEXPIRE', log, KEEP)
+  local before, oldest = used(pool, w), pool.fields['o' .. w.key]
+  if before == 0 or stamp < oldest then set(pool, 'o' .. w.key, stamp) end
+  set(pool, 'u' .. w.key, before + n)
+end
+
+local function spend(pool, need, ago)
+  for _, w in ipairs(pool.windows) do
+    charge(pool, w, amount(need, w.letter), w.letter == 'r' and now - ago or now)
+  end
+end
+
+local function fly(pool, need, sign)
+  for i, field in ipairs({'R', 'I', 'O'}) do
+    if need[i] ~= 0 then set(pool, field, (pool.fields[field] or 0) + sign * need[i]) end
+  end
+end
+
+local function in_flight(pool, letter)
+  local f = pool.fields
+  return amount({f.R or 0, f.I or 0, f.O or 0}, letter)
+end
+
+local function holds(pool, from, to)
+  local flat, found = redis.call('ZRANGEBYSCORE', pool.key .. ':held', from, to, 'WITHSCORES'), {}
+  for i = 1, #flat, 2 do
+    local at, r, input, output = string.match(flat[i], ':(%d+):(%d+):(%d+):(%d+)$')
+    found[#found + 1] = {
+      at = tonumber(at),
+      need = {tonumber(r), tonumber(input), tonumber(output)},
+      expires = tonumber(flat[i + 1]),
+    }
+  end
+  return found
+end
+
+local function expire(pool)
+  if not pool.fields.x or pool.fields.x > now then return 0 end
+  local overdue = holds(pool, '-inf', now)
+  for _, hold in ipairs(overdue) do
+    fly(pool, hold.need, -1)
+    for _, w in ipairs(pool.windows) do
+      charge(pool, w, amount(hold.need, w.letter), w.style == REFILLING and hold.expires or hold.at)
+    end
+  end
+  redis.call('ZREMRANGEBYSCORE', pool.key .. ':held', '-inf', now)
+  local soonest = redis.call('ZRANGE', pool.key .. ':held', 0, 0, 'WITHSCORES')[2]
+  set(pool, 'x', soonest and tonumber(soonest) or 1e300)
+  return #overdue
+end
+
+local function forget(pool, w)
+  if w.style == REFILLING then return refill(pool, w, now) end
+  local log, left = pool.key .. ':' .. w.key, used(pool, w)
+  local before = left
+  while left > 0 and drops_at(pool, w, pool.fields['o' .. w.key]) <= now do
+    local flat, gone = redis.call('ZRANGE', log, 0, 63, 'WITHSCORES'), 0
+    if #flat == 0 then left = 0 end
+    for i = 1, #flat, 2 do
+      local stamp = tonumber(flat[i + 1])
+      set(pool, 'o' .. w.key, stamp)
+      if drops_at(pool, w, stamp) > now then break end
+      left = left - tonumber(string.match(flat[i], ':(%d+)$'))
+      gone = gone + 1
+    end
+    if gone > 0 then redis.call('ZREMRANGEBYRANK', log, 0, gone - 1) end
+  end
+  if left ~= before then set(pool, 'u' .. w.key, left) end
+end
+
+local function window(pool, key, period, limit, style, width, guard, anchor, resets, capped)
+  return {
+    key = key, letter = string.sub(key, 1, 1), period = period, limit = limit >= 0 and limit or nil, style = style,
+    width = width, guard = guard, anchor = anchor, resets = resets, capped = capped == 1,
+    debt = pool.fields['d' .. key] or 0, debt_at = pool.fields['e' .. key] or 0,
+  }
+end
+
+local function learned_window(pool, key)
+  local period = tonumber(string.sub(key, 2))
+  return window(pool, key, period, -1, 0, math.max(1, math.floor(period / 600)), 0, 0, {}, 0)
+end
+
+local function load(i)
+  local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
+  local flat, extra = redis.call('HGETALL', pool.key), {}
+  for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
+  for j, spec in ipairs(request.pools[i]) do
+    pool.windows[j] = window(pool, unpack(spec))
+    pool.known[spec[1]] = pool.windows[j]
+  end
+  for field in pairs(pool.fields) do
+    local key = string.sub(field, 2)
+    if string.sub(field, 1, 1) == 'l' and not pool.known[key] then extra[#extra + 1] = key end
+  end
+  table.sort(extra)
+  for _, key in ipairs(extra) do
+    pool.known[key] = learned_window(pool, key)
+    pool.windows[#pool.windows + 1] = pool.known[key]
+  end
+  pool.expired = expire(pool)
+  for _, w in ipairs(pool.windows) do forget(pool, w) end
+  return pool
+end
+
+local function refilled_at(pool, w, over, limit, held)
+  local debt, time = w.debt, now
+  local need = debt + over * w.period
+  for _, hold in ipairs(held) do
+    local refilled = math.min(debt, (hold.expires - time) * limit)
+    if need <= refilled then break end
+    debt = debt + amount(hold.need, w.letter) * w.period - refilled
+    need = need - refilled
+    time = hold.expires
+  end
+  return time + math.max(0, math.ceil(need / limit))
+end
+
+-- The part of a log that must drop before `need` is free, as {when, amount}; the rest can't matter.
+local function frees(pool, w, need)
+  local found, from = {}, 0
+  while need > 0 do
+    local flat = redis.call('ZRANGE', pool.key .. ':' .. w.key, from, from + 49, 'WITHSCORES')
+    if #flat == 0 then break end
+    for i = 1, #flat, 2 do
+      local freed = tonumber(string.match(flat[i], ':(%d+)$'))
+      found[#found + 1] = {drops_at(pool, w, tonumber(flat[i + 1])), freed}
+      need = need - freed
+      if need <= 0 then break end
+    end
+    from = from + 50
+  end
+  return found
+end
+
+local function fits_at(pool, w, n, flying)
+  local start = math.max(now, pool.fields['b' .. w.key] or 0)
+  local limit = limit_of(pool, w)
+  if not limit or n == 0 then return start end
+  if n > limit then return nil end
+  local over = n - limit
+  if flying then over = over + in_flight(pool, w.letter) end
+  if w.style == REFILLING and w.debt + over * w.period <= 0 then return start end
+  local need = used(pool, w) + over
+  if w.style ~= REFILLING and need <= 0 then return start end
+  local held = {}
+  if flying then
+    pool.holds = pool.holds or holds(pool, '-inf', '+inf')
+    held = pool.holds
+  end
+  if w.style == REFILLING then return math.max(start, refilled_at(pool, w, over, limit, held)) end
+  local events, when = frees(pool, w, need), now
+  for _, hold in ipairs(held) do
+    local stamp = math.ceil(hold.at / w.width) * w.width
+    events[#events + 1] = {math.max(hold.expires, drops_at(pool, w, stamp)), amount(hold.need, w.letter)}
+  end
+  table.sort(events, function(a, b) return a[1] < b[1] end)
+  for _, event in ipairs(events) do
+    when, need = event[1], need - event[2]
+    if need <= 0 then break end
+  end
+  return math.max(start, when)
+end
+
+-- What holds a draw up longest as {pool's place, window, reason, wait, earliest}; nil if it fits.
+local function refusal(draw, pools)
+  local fits, earliest, where, reason, never = now, now, {0, ''}, 'full', 1e300
+  for _, i in ipairs(draw.pools) do
+    pools[i] = pools[i] or load(i)
+    local pool = pools[i]
+    local blocked = pool.fields.b or 0
+    earliest = math.max(earliest, blocked)
+    if blocked > fits then fits, where, reason = blocked, {i, ''}, 'blocked' end
+    for _, w in ipairs(pool.windows) do
+      local n = amount(draw.need, w.letter)
+      local when = fits_at(pool, w, n, true)
+      if when ~= now then
+        earliest = math.max(earliest, fits_at(pool, w, n, false) or never)
+        if not when and fits < never then
+          fits, where, reason = never, {i, w.key}, 'too_large'
+        elseif when and when > fits then
+          local blocking = when == (pool.fields['b' .. w.key] or 0)
+          fits, where, reason = when, {i, w.key}, blocking and 'blocked' or 'full'
+        end
+      end
+    end
+  end
+  if fits <= now then return nil end
+  return {where[1], where[2], reason, fits == never and -1 or fits - now, earliest >= never and -1 or earliest - now}
+end
+
+local function member(id, at, need)
+  return string.format('%s:%.0f:%.0f:%.0f:%.0f', id, at, need[1], need[2], need[3])
+end
+
+local function take(pool, need)
+  if request.lease <= 0 then return spend(pool, need, 0) end
+  local expires = now + request.lease
+  redis.call('ZADD', pool.key .. ':held', expires, member(request.id, now, need))
+  redis.call('PEXPIRE', pool.key .. ':held', KEEP)
+  fly(pool, need, 1)
+  set(pool, 'x', math.min(pool.fields.x or 1e300, expires))
+end
+
+local function learn(pool, key, limit, remaining, reset_in, refused)
+  if key == '' then
+    if refused == 1 then
+      set(pool, 'b', math.max(pool.fields.b or 0, now + (reset_in < 0 and POOL_BLOCK or reset_in)))
+    elseif reset_in == 0 then
+      set(pool, 'b', 0)
+    end
+    return
+  end
+  local w = pool.known[key]
+  if not w then
+    w = learned_window(pool, key)
+    pool.known[key] = w
+    pool.windows[#pool.windows + 1] = w
+  end
+  if w.style == REFILLING then save_debt(pool, w) end
+  if limit >= 0 or not pool.fields['l' .. key] then set(pool, 'l' .. key, limit) end
+  if w.style == FIXED and #w.resets == 0 and reset_in > 0 then set(pool, 'a' .. key, now + reset_in) end
+  local effective = limit_of(pool, w)
+  if remaining >= 0 and effective then
+    local foreign, at = effective - remaining - in_flight(pool, w.letter) - used(pool, w), now
+    if reset_in >= 0 and w.style == 0 then at = math.min(now, now + reset_in - w.period) end
+    charge(pool, w, foreign, at)
+    forget(pool, w)
+  end
+  if refused == 1 then
+    local natural = w.style == FIXED and drops_at(pool, w, now) - now or math.min(w.period, WINDOW_BLOCK)
+    set(pool, 'b' .. key, math.max(pool.fields['b' .. key] or 0, now + (reset_in < 0 and natural or reset_in)))
+  elseif reset_in == 0 and limit < 0 and remaining < 0 then
+    set(pool, 'b' .. key, 0)
+  end
+end
+
+local function new_at(pool, w)
+  if w.style == FIXED then return drops_at(pool, w, now) end
+  if w.style == REFILLING then
+    local limit = limit_of(pool, w)
+    return limit > 0 and now + math.ceil(w.debt / limit) or now
+  end
+  local newest = redis.call('ZREVRANGE', pool.key .. ':' .. w.key, 0, 0, 'WITHSCORES')[2]
+  return newest and drops_at(pool, w, tonumber(newest)) or now
+end
+
+local function tell()
+  redis.call('PUBLISH', request.channel, table.concat(KEYS, '\n'))
+end
+
+local operations = {}
+
+function operations.reserve(pools)
+  local refusals = {}
+  for index, draw in ipairs(request.draws) do
+    local no = refusal(draw, pools)
+    if not no then
+      for _, i in ipairs(draw.pools) do take(pools[i], draw.need) end
+      return {index, now}
+    end
+    refusals[index] = no
+  end
+  return {0, refusals}
+end
+
+function operations.settle(pools)
+  local live = 0
+  for i = 1, #KEYS do
+    local pool = load(i)
+    pools[i] = pool
+    if redis.call('ZREM', pool.key .. ':held', member(request.id, request.at, request.need)) == 1 then
+      live = 1
+      fly(pool, request.need, -1)
+      if request.used then
+        spend(pool, request.used, math.max(0, math.min(request.ago, now - request.at)))
+      end
+    end
+  end
+  for _, word in ipairs(request.words or {}) do
+    learn(pools[word[1]], unpack(word, 2))
+  end
+  if request.tell then tell() end
+  return live
+end
+
+function operations.learn(pools)
+  pools[1] = load(1)
+  for _, word in ipairs(request.words) do learn(pools[1], unpack(word, 2)) end
+  tell()
+  return 1
+end
+
+function operations.expire(pools)
+  local expired = 0
+  for i = 1, #KEYS do
+    pools[i] = load(i)
+    expired = expired + pools[i].expired
+  end
+  return expired
+end
+
+function operations.snapshot(pools)
+  local rows = {}
+  for i = 1, #KEYS do
+    local pool = load(i)
+    pools[i] = pool
+    for _, w in ipairs(pool.windows) do
+      local limit = limit_of(pool, w)
+      local blocked = math.max(0, (pool.fields['b' .. w.key] or 0) - now, (pool.fields.b or 0) - now)
+      rows[#rows + 1] = {
+        i, w.key, limit or -1, used(pool, w), in_flight(pool, w.letter), new_at(pool, w) - now, blocked,
+        limit and limit == pool.fields['l' .. w.key] and 1 or 0,
+      }
+    end
+  end
+  return rows
+end
+
+local pools = {}
+local reply = operations[ARGV[1]](pools)
+for _, pool in pairs(pools) do save(pool) end
+return reply
