@@ -1,0 +1,1 @@
+"""Which deployments may be called now, and when."""
