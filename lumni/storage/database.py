@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lumni.settings import Settings
 from lumni.storage import migrate
-from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, address, make_engine, make_sqlite_file
+from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.records import RecordRepository
 
@@ -65,10 +65,10 @@ async def _prepare_sqlite(engine: AsyncEngine) -> None:
     """
     await asyncio.to_thread(make_sqlite_file, engine)
     async with asyncio.timeout(BUSY_SECONDS), engine.connect() as connection:
-        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execution_options(**{SQLITE_BEGIN: ""})
         while True:
             try:
-                await autocommit.exec_driver_sql("PRAGMA journal_mode = WAL")
+                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             except OperationalError as error:
                 if "locked" not in str(error.orig):
                     raise

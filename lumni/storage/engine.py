@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -14,6 +15,7 @@ from lumni.settings import Settings
 from lumni.storage.errors import BadDatabaseURL
 
 SQLITE_FILE = "lumni.db"
+SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
 CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 BUSY_SECONDS = 15  # longest wait for another process's write to SQLite
 CONNECT_SECONDS = 10
@@ -82,6 +84,8 @@ def _postgres(url: URL) -> AsyncEngine:
         shown,
         async_creator=connect,
         hide_parameters=True,
+        json_serializer=_dump,
+        json_deserializer=orjson.loads,
         pool_pre_ping=True,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
@@ -89,8 +93,17 @@ def _postgres(url: URL) -> AsyncEngine:
     )
 
 
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 def _sqlite(path: Path) -> AsyncEngine:
-    engine = create_async_engine(URL.create("sqlite+aiosqlite", database=str(path)), hide_parameters=True)
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        hide_parameters=True,
+        json_serializer=_dump,
+        json_deserializer=orjson.loads,
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -103,7 +116,8 @@ def _sqlite(path: Path) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
+        if how := connection.get_execution_options().get(SQLITE_BEGIN, "DEFERRED"):
+            connection.exec_driver_sql(f"BEGIN {how}")
 
     return engine
 

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from lumni.storage.engine import SQLITE_BEGIN
 from lumni.storage.errors import SchemaTooNew
 
 LOCK = 0x6C756D6E69  # "lumni": the advisory lock that a migrating process holds
@@ -61,7 +62,7 @@ async def downgrade(engine: AsyncEngine, revision: str) -> None:
 async def _alone(engine: AsyncEngine, run: Callable[[Config], None]) -> None:
     """Run in one transaction, which waits for other migrating processes."""
     async with engine.connect() as connection:
-        await connection.execution_options(sqlite_begin="IMMEDIATE")
+        await connection.execution_options(**{SQLITE_BEGIN: "IMMEDIATE"})
         async with connection.begin():
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

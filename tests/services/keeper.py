@@ -21,8 +21,8 @@ STOP_SECONDS = 10
 class Keeper:
     """One server and its folder.
 
-    ``spec`` has ``root`` (the folder, removed at the end), ``prepare`` and ``serve`` (commands), ``uid`` and ``gid`` (or
-    null), ``stop`` and ``kill`` (the polite signal and the rude one).
+    ``spec`` has ``root`` (the folder, removed at the end), ``prepare`` and ``serve`` (commands), ``uid`` and ``gid``
+    (or null), ``stop`` and ``kill`` (the polite signal and the rude one).
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
