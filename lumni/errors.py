@@ -10,18 +10,19 @@
     │   └── ModelNotFound       404
     ├── MethodNotAllowed        405
     ├── RequestTooLarge         413
+    ├── HeadersTooLarge         431
     ├── RateLimited             429  a retry helps after ``retry_after`` seconds
     ├── ClientDisconnected      499  only ever seen in records
     ├── InternalError           500  a fault of ours
+    ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
-    ├── ShuttingDown            503
     └── DeadlineExceeded        504  the request's time budget ran out
 
 Each carries the HTTP status, OpenAI's ``type`` and ``code``, and whether sending the same request again can help
 (``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's body.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -31,7 +32,7 @@ class LumniError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class LumniError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        retryable: bool | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """``retry_after`` is in seconds; ``extra`` joins OpenAI's four keys inside ``error``."""
@@ -48,6 +50,7 @@ class LumniError(Exception):
         self.code = code or type(self).code
         self.param = param
         self.retry_after = retry_after
+        self.retryable = type(self).retryable if retryable is None else retryable
         self.extra = dict(extra or {})
 
     def body(self) -> dict[str, Any]:
@@ -114,6 +117,12 @@ class RequestTooLarge(LumniError):
     code = "request_too_large"
 
 
+class HeadersTooLarge(LumniError):
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_large"
+
+
 class RateLimited(LumniError):
     status = 429
     type = "rate_limit_error"
@@ -130,21 +139,17 @@ class InternalError(LumniError):
     retryable = True
 
 
-class AllProvidersFailed(LumniError):
-    """``attempts`` are sanitised: deployment, kind of failure, status and milliseconds, nothing that a provider wrote."""
-
-    status = 503
-    type = "api_error"
-    code = "all_providers_failed"
+class StreamInterrupted(LumniError):
+    status = 502
+    code = "stream_interrupted"
     retryable = True
 
-    def __init__(self, message: str, *, attempts: Sequence[Mapping[str, Any]], retry_after: float | None = None) -> None:
-        super().__init__(message, retry_after=retry_after, extra={"attempts": list(attempts)})
 
+class AllProvidersFailed(LumniError):
+    """``extra["attempts"]`` says how each attempt failed, without anything that could hold a key or an address."""
 
-class ShuttingDown(LumniError):
     status = 503
-    code = "shutting_down"
+    code = "all_providers_failed"
     retryable = True
 
 

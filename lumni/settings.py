@@ -1,19 +1,45 @@
 """Every setting of the gateway, frozen once read.
 
-Precedence: environment > ``config.json`` > ``litellm_config.yaml`` (its ``lumni_settings``) > the defaults below.
+Precedence: environment (``.env`` below it) > ``config.json`` > ``litellm_config.yaml`` (its ``lumni_settings``) > the
+defaults below. ``lumni.sources`` reads them, ``docs/configuration.md`` lists them.
 """
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from lumni import files, sources
+from lumni.files import ConfigurationError, Finding
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-class Settings(BaseSettings):
+class ProviderSettings(BaseModel):
+    """What ``config.json`` says of one provider: a default for all its deployments, weaker than their own entries.
+
+    ``limits`` are requests (``rpm``, ``rph``, ``rpd``) and tokens (``tpm``, ``tph``, ``tpd``) per window.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    enabled: bool | None = None
+    api_key: SecretStr | None = Field(None, alias="apiKey")
+    base_url: str | None = Field(None, alias="baseUrl")
+    priority: int | None = Field(None, ge=0)
+    limits: Mapping[Literal["rpm", "rph", "rpd", "tpm", "tph", "tpd"], int] = Field(default_factory=dict)
+
+
+class Settings(BaseModel):
     """Times are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  (a server; every route needs a key)
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -22,12 +48,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".lumni"), description="Where SQLite, the key's hash and spools live.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL; SQLite in `data_dir` without it.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; in-process memory without it.")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(("*",), description="Origins a browser may call from.")
+    cors_origins: tuple[str, ...] = Field(("*",), description="Origins a browser may call from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     request_timeout: float = Field(60.0, gt=0, description="Total time of a request, retries and fallbacks included.")
     attempt_timeout: float = Field(60.0, gt=0, description="Longest time of one attempt; never more than what is left.")
-    first_token_timeout: float = Field(30.0, gt=0, description="Longest wait of one attempt for a stream's first token.")
+    first_token_timeout: float = Field(30.0, gt=0, description="Longest wait of an attempt for a stream's first token.")
     stream_idle_timeout: float = Field(30.0, gt=0, description="Longest silence inside a stream.")
     num_retries: int = Field(3, ge=0, le=10, description="Rounds over the candidates after the first.")
     max_attempts: int = Field(12, ge=1, le=50, description="Most upstream calls for one request.")
@@ -36,5 +62,90 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest header block.")
     response_metadata: bool = Field(True, description="Put the `lumni` object into response bodies.")
-    enable_lab: str = Field("auto", description="The keyless lab provider: auto (only without keys), on or off.")
+    enable_lab: Literal["auto", "on", "off"] = Field(
+        "auto", description="The keyless lab provider: auto (only without keys), on or off."
+    )
     lab_seed: int = Field(0, description="Seed of the lab provider's answers.")
+    providers: Mapping[str, ProviderSettings] = Field(
+        default_factory=dict, description="Per provider: enabled, apiKey, baseUrl, priority, limits."
+    )
+
+    @classmethod
+    def load(cls, config: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Settings":
+        """The settings of this directory. ``config`` is a ``config.json`` or a model list; ``None`` looks for both.
+
+        ``overrides`` (from the command line) win; ``None`` among them means not given. Raises ``ConfigurationError``
+        with one finding for each bad value: its setting, its source and how to mend it.
+        """
+        return cls.read(config, environ, **overrides).settings
+
+    @classmethod
+    def read(cls, config: Path | None = None, environ: Mapping[str, str] | None = None, **overrides: Any) -> "Reading":
+        """As ``load``, together with what was odd but no reason to stop, such as unknown keys."""
+        directory = Path.cwd()
+        environ = files.with_dotenv(os.environ if environ is None else environ, directory)
+        collected = sources.collect(tuple(cls.model_fields), config, environ, overrides, directory)
+        try:
+            settings = cls(**{name: value.value for name, value in collected.values.items()})
+        except ValidationError as error:
+            raise ConfigurationError(_findings(error, collected.values)) from None
+        return Reading(settings, collected.findings)
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return tuple(json.loads(value))
+            except json.JSONDecodeError:
+                raise ValueError("must be a JSON list or names separated by commas") from None
+        return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+
+    @field_validator("enable_lab", mode="before")
+    @classmethod
+    def _name_switch(cls, value: Any) -> Any:
+        names = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
+        text = str(value).strip().lower()
+        return names.get(text, text)
+
+    @field_validator("log_level")
+    @classmethod
+    def _know_level(cls, value: str) -> str:
+        if value.upper() not in LOG_LEVELS:
+            raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+        return value.upper()
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr | None, info: Any) -> SecretStr | None:
+        allowed = DATABASE_SCHEMES if info.field_name == "database_url" else REDIS_SCHEMES
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in allowed:
+            raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
+
+    @field_validator("unified_api_key")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else "-"
+        if not text.isascii() or not text.isprintable() or any(character.isspace() for character in text):
+            raise ValueError("must be printable ASCII without spaces, since it travels in a header")
+        return value
+
+
+class Reading(NamedTuple):
+    settings: Settings
+    findings: tuple[Finding, ...]
+
+
+def _findings(error: ValidationError, values: Mapping[str, sources.Value]) -> list[Finding]:
+    """One finding a bad setting. Pydantic's messages name what was expected, never what was there."""
+    findings = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        field, *below = (str(part) for part in fault["loc"])
+        name = ".".join([field, *below])
+        source = values[field].source if field in values else "missing"
+        reason = fault["msg"].removeprefix("Value error, ")
+        findings.append(Finding("error", f"{name} ({source}): {reason}", "Mend it there, or remove it for the default"))
+    return findings

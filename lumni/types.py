@@ -118,7 +118,8 @@ class RequestRecord:
     """What happened to one request: exactly one for each, also when it failed, was cached, or its client left.
 
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
-    ``ttft_ms`` is the time to the first content of a stream.
+    ``ttft_ms`` is the time to the first content of a stream. ``reason`` and ``benchmark_score`` (0 to 100) are those of
+    the model that was chosen first.
     """
 
     request_id: str
@@ -140,6 +141,7 @@ class RequestRecord:
     provider: str | None = None
     model: str | None = None
     reason: str | None = None
+    benchmark_score: float | None = None
     cached: bool = False
     finish_reason: str | None = None
     prompt_tokens: int = 0

@@ -1,1 +1,1 @@
-"""What may be called now, and when: pools, reservations, the fair queue, breakers. See ``docs/quota.md``."""
+"""Which deployments may be called now, and when."""

@@ -1,0 +1,26 @@
+"""``lumni`` on the command line."""
+
+import typer
+
+from lumni.cli.ask import ask
+from lumni.cli.doctor import doctor
+from lumni.cli.lab import app as lab
+from lumni.cli.models import models
+from lumni.cli.serve import serve
+
+app = typer.Typer(
+    name="lumni", help="An OpenAI-compatible LLM gateway for teaching.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+for command in (serve, doctor, models, ask):
+    app.command()(command)
+app.add_typer(lab, name="lab")
+
+
+def main() -> None:
+    """The console script's entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

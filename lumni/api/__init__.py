@@ -1,0 +1,1 @@
+"""The surfaces: thin adapters between the wire and the one pipeline."""

@@ -1,0 +1,75 @@
+"""The parts of ``/openapi.json`` that FastAPI can't read off the code, because hot routes parse their own bodies."""
+
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, ConfigDict
+
+from lumni import __version__
+from lumni.api.errors import documented
+from lumni.api.middleware import PUBLIC_PATHS
+from lumni.api.schemas import ChatCompletionRequest
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's `chat.completion`, and `lumni` with what was chosen, why, and what it cost."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None = None
+    lumni: dict[str, Any] | None = None
+
+
+CHAT_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": ChatCompletion,
+        "description": "The answer; with `stream: true` a stream of server-sent events.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    **documented(400, 401, 404, 413, 429, 431, 500, 503, 504),
+}
+
+
+def chat_body(*, model_required: bool = True) -> dict[str, Any]:
+    """``openapi_extra`` of a route that takes a chat request."""
+    name = "ChatCompletionRequest" if model_required else "CompletionRequest"
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app.openapi()`` complete: request bodies, and the key on every route that needs one."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title="Lumni", version=__version__, summary=app.summary, description=app.description,
+                           routes=app.routes)  # fmt: skip
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    body = ChatCompletionRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(body.pop("$defs"))
+    schemas["ChatCompletionRequest"] = body
+    schemas["CompletionRequest"] = {**deepcopy(body), "required": ["messages"], "title": "CompletionRequest"}
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path not in PUBLIC_PATHS:
+                operation["security"] = [{"bearer": []}, {"x-api-key": []}]
+    return document

@@ -1,0 +1,68 @@
+"""The one place where errors become responses."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from lumni.api.schemas import ErrorBody
+from lumni.errors import InternalError, InvalidRequest, LumniError, MethodNotAllowed, NotFound
+
+logger = logging.getLogger(__name__)
+
+_MEANINGS = {
+    400: "The request is wrong; `error.param` names the field.",
+    401: "The key is missing or wrong.",
+    404: "There is no such model or route.",
+    413: "The body is larger than the gateway accepts.",
+    429: "Out of quota for now; `retry-after` says for how long.",
+    431: "The headers are larger than the gateway accepts.",
+    500: "A fault of Lumni's.",
+    503: "Every deployment that could answer failed; `error.attempts` says how.",
+    504: "No provider answered in time.",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that can answer with these errors."""
+    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
+
+
+def response(error: LumniError, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        orjson.dumps(error.body()), error.status, {**error.headers(), **(headers or {})}, media_type="application/json"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Map every exception that leaves a route to OpenAI's error shape."""
+
+    @app.exception_handler(LumniError)
+    async def on_ours(_: Request, error: LumniError) -> Response:
+        return response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        return response(InvalidRequest(f"{param}: {first['msg']}.", param=param))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        known: LumniError
+        if error.status_code == 404:
+            known = NotFound(f"There is no {request.url.path} here. GET /docs lists what there is.")
+        elif error.status_code == 405:
+            known = MethodNotAllowed(f"{request.method} is not possible on {request.url.path}.")
+        else:
+            known = InvalidRequest(str(error.detail))
+        return response(known, error.headers)
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> Response:
+        logger.error("unexpected error on %s %s", request.method, request.url.path, exc_info=error)
+        return response(InternalError("Lumni made a mistake. The log says which, under this request's id."))

@@ -1,0 +1,53 @@
+"""``GET /health``: alive, and to those with a key how it is doing."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from lumni import __version__
+from lumni.services import Services
+from lumni.storage.errors import StorageError
+from lumni.types import Json
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", summary="Alive")
+async def health(request: Request) -> dict[str, Any]:
+    """Exactly `{"status": "ok"}` for anyone; with a valid key the state of every deployment too."""
+    if request.scope["lumni.principal"] is None:
+        return {"status": "ok"}
+    services: Services = request.app.state.services
+    return {
+        "status": "ok",
+        "version": __version__,
+        "started_at": services.started_at,
+        "deployments": _deployments(services),
+    }
+
+
+@router.get("/health/ready", summary="Ready", responses={503: {"description": "A store that is needed is down."}})
+async def ready(request: Request, response: Response) -> dict[str, Any]:
+    """200 when the database answers. Providers don't count: one dead provider is what a gateway is for."""
+    services: Services = request.app.state.services
+    try:
+        await services.database.ping()
+    except StorageError:
+        response.status_code = 503
+        return {"status": "unavailable", "database": "down"}
+    return {"status": "ready", "database": "up"}
+
+
+def _deployments(services: Services) -> list[Json]:
+    pauses = services.pauses.current()
+    shown = []
+    for deployment in services.catalogue.deployments:
+        pause = pauses.get(deployment.id)
+        state = "disabled" if not deployment.enabled else "paused" if pause else "available"
+        entry: Json = {"id": deployment.id, "provider": deployment.provider, "model": deployment.model, "state": state}
+        if deployment.disabled:
+            entry["reason"] = deployment.disabled
+        elif pause:
+            entry |= {"reason": pause.reason, "for_seconds": round(pause.until, 1)}
+        shown.append(entry)
+    return shown

@@ -1,0 +1,104 @@
+"""What every request passes before a route sees it. Pure ASGI: streams go through untouched."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lumni.api import errors
+from lumni.api.wire import client_request_id, new_request_id
+from lumni.errors import AuthenticationFailed, HeadersTooLarge, RequestTooLarge
+from lumni.people.keyring import Keyring
+
+PUBLIC_PATHS = frozenset({"/health", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
+
+
+class RequestId:
+    """Every request gets an id of ours; a client's own ``x-request-id`` is echoed, ours is always in a header too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_request_id()
+        echoed = client_request_id(Headers(scope=scope).get("x-request-id")) or request_id
+        scope["lumni.request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = echoed
+                headers["x-lumni-request-id"] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class Limits:
+    """Refuses header blocks and bodies over a size, the body also when no ``content-length`` announced it."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_header_bytes: int) -> None:
+        self._app = app
+        self._max_body = max_body_bytes
+        self._max_headers = max_header_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_headers:
+            error = HeadersTooLarge(f"The headers are larger than {self._max_headers} bytes.")
+            await errors.response(error)(scope, receive, send)
+            return
+        too_large = RequestTooLarge(f"The body is larger than {self._max_body} bytes. Send less or smaller images.")
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > self._max_body:
+            await errors.response(too_large)(scope, receive, send)
+            return
+        seen = 0
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body:
+                raise too_large
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+
+class Authentication:
+    """A key for every route but the public ones, as ``Authorization: Bearer …`` or ``x-api-key``.
+
+    On public routes a key is optional: it only shows more.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
+        self._app = app
+        self._keyring = keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        presented = _presented_key(Headers(scope=scope))
+        scope["lumni.principal"] = self._keyring.authenticate(presented) if presented else None
+        if scope["lumni.principal"] is None and scope["path"] not in PUBLIC_PATHS:
+            await errors.response(_refusal(presented))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _presented_key(headers: Headers) -> str | None:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return headers.get("x-api-key")
+
+
+def _refusal(presented: str | None) -> AuthenticationFailed:
+    if presented:
+        return AuthenticationFailed("This key is not known here. Ask your teacher for yours, or run `lumni doctor`.")
+    return AuthenticationFailed("No key was sent. Send it as `Authorization: Bearer <key>`.", code="missing_api_key")

@@ -1,0 +1,80 @@
+"""``GET /v1/models``: what a client may ask for."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from lumni.api.errors import documented
+from lumni.catalogue.model import Deployment
+from lumni.errors import ModelNotFound
+from lumni.money import to_usd
+from lumni.services import Services
+from lumni.types import Json
+
+router = APIRouter(tags=["models"])
+_CHOOSERS = {
+    "auto": "Lumni classifies the request and chooses.",
+    "fast": "Lumni chooses among the fast models.",
+    "powerful": "Lumni chooses among the powerful models.",
+}
+
+
+@router.get("/v1/models", responses=documented(401), summary="List models")
+async def list_models(request: Request) -> dict[str, Any]:
+    """`auto`, `fast` and `powerful`, then every model group that is enabled, in OpenAI's list shape."""
+    services: Services = request.app.state.services
+    return {"object": "list", "data": _choosers(services) + [_group(name, members) for name, members in
+                                                            services.catalogue.groups.items()]}  # fmt: skip
+
+
+@router.get("/v1/models/{model:path}", responses=documented(401, 404), summary="One model")
+async def get_model(model: str, request: Request) -> dict[str, Any]:
+    """One model by any name that a request may use. Unknown names get a 404."""
+    services: Services = request.app.state.services
+    for chooser in _choosers(services):
+        if chooser["id"] == model:
+            return chooser
+    members = services.catalogue.resolve(model)
+    if not members:
+        raise ModelNotFound(f"There is no model {model!r} here. GET /v1/models lists them.", param="model")
+    return _group(model, members)
+
+
+def _choosers(services: Services) -> list[Json]:
+    created = int(services.started_at.timestamp())
+    return [
+        {"id": name, "object": "model", "created": created, "owned_by": "lumni", "description": text}
+        for name, text in _CHOOSERS.items()
+    ]
+
+
+def _group(name: str, members: tuple[Deployment, ...]) -> Json:
+    first = members[0]
+    return {
+        "id": name,
+        "object": "model",
+        "created": first.created,
+        "owned_by": first.owned_by or first.provider,
+        "tier": first.tier,
+        "deployments": [_deployment(member) for member in members],
+    }
+
+
+def _deployment(deployment: Deployment) -> Json:
+    able = deployment.capabilities
+    price = deployment.price
+    return {
+        "id": deployment.id,
+        "provider": deployment.provider,
+        "model": deployment.model,
+        "priority": deployment.priority,
+        "free": deployment.free,
+        "list_price": price
+        and {
+            "prompt": str(to_usd(price.prompt)),
+            "completion": str(to_usd(price.completion)),
+            "currency": "USD",
+            "per_tokens": 1_000_000,
+        },
+        "capabilities": {name: getattr(able, name) for name in able.__slots__},
+    }

@@ -1,0 +1,114 @@
+"""What clients may send, checked enough for a clear 400. Unknown fields are kept: they are the provider's business.
+
+Shapes and ranges are OpenAI's (their OpenAPI document, ``CreateChatCompletionRequest``).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class ImageURL(_Open):
+    url: Text
+    detail: str | None = None
+
+
+class ContentPart(_Open):
+    """A part of a message: text, an image, audio, a file, or whatever a provider understands."""
+
+    type: Text
+    text: str | None = None
+    image_url: ImageURL | None = None
+
+
+class FunctionCall(_Open):
+    name: Text
+    arguments: str
+
+
+class ToolCall(_Open):
+    id: Text
+    type: Text = "function"
+    function: FunctionCall | None = None
+
+
+class Message(_Open):
+    """One turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionDefinition(_Open):
+    name: Text
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(_Open):
+    type: Text
+    function: FunctionDefinition | None = None
+
+
+class ResponseFormat(_Open):
+    type: Text
+    json_schema: dict[str, Any] | None = None
+
+
+class StreamOptions(_Open):
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(_Open):
+    """The body of ``POST /v1/chat/completions``: OpenAI's, and five fields of Lumni's own at the end."""
+
+    model: Text = Field(description="`auto`, `fast`, `powerful`, a model group, or `provider/model`.")
+    messages: list[Message] = Field(min_length=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    n: int | None = Field(None, ge=1, le=128)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    task_type: Literal["auto", "fast", "powerful"] | None = Field(None, description="Overrides the classification.")
+    taskType: Literal["auto", "fast", "powerful"] | None = Field(None, description="Another spelling of `task_type`.")  # noqa: N815
+    provider: Text | None = Field(None, description="The provider to prefer.")
+    fallback: bool | None = Field(None, description="`false`: try only the first choice.")
+    lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
+
+
+class ErrorDetail(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of every route, in OpenAI's shape."""
+
+    error: ErrorDetail

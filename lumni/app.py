@@ -1,0 +1,40 @@
+"""The ASGI application."""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from lumni import __version__
+from lumni.api import chat, completion, documents, errors, health, middleware, models
+from lumni.services import Services
+
+DESCRIPTION = """
+An OpenAI-compatible gateway for teaching. Use any OpenAI client: base URL `/v1`, your key as the API key, model `auto`.
+Each answer says in `lumni` what was chosen, why, and what it cost.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over running services. Whoever started them stops them."""
+    app = FastAPI(
+        title="Lumni", version=__version__, summary="One base URL, one key a student.", description=DESCRIPTION,
+    )  # fmt: skip
+    app.state.services = services
+    for surface in (chat, completion, models, health):
+        app.include_router(surface.router)
+    errors.install(app)
+    documents.install(app)
+    settings = services.settings
+    # Added from the inside out: the last one is the first that a request meets.
+    app.add_middleware(middleware.Authentication, keyring=services.keyring)
+    app.add_middleware(
+        middleware.Limits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes
+    )
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["*", "x-request-id", "retry-after"],
+    )
+    app.add_middleware(middleware.RequestId)
+    return app

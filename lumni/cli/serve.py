@@ -1,0 +1,83 @@
+"""``lumni serve``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lumni.services import Services
+    from lumni.settings import Settings
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(help="A config.json, or a model list in YAML.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+) -> None:
+    """Start the gateway. Without any provider's key the built-in lab provider answers."""
+    import asyncio
+    import os
+
+    from lumni.cli.failure import explained
+    from lumni.settings import Settings
+
+    with explained():
+        asyncio.run(_serve(Settings.load(config, os.environ, host=host, port=port)))
+
+
+async def _serve(settings: "Settings") -> None:
+    import asyncio
+    import logging
+    import signal
+
+    import uvicorn
+
+    from lumni.app import create_app
+    from lumni.services import Services
+
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    services = await Services.start(settings)
+    try:
+        config = uvicorn.Config(
+            create_app(services),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=round(settings.drain_timeout),
+            timeout_keep_alive=75,
+            server_header=False,
+        )
+        # uvicorn raises the signal again once it has drained; by then there are still records to write.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if server.started:
+            _announce(services, server.servers[0].sockets[0].getsockname()[1])
+        await serving
+    finally:
+        await services.stop()
+
+
+def _announce(services: "Services", port: int) -> None:
+    """Where it listens, who answers, and at the very first start the key."""
+    from rich.console import Console
+
+    settings, catalogue = services.settings, services.catalogue
+    shown_host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  (compared, not bound)
+    out = Console(highlight=False, soft_wrap=True)
+    out.print(f"[bold]Lumni[/bold] is listening. Base URL: [bold]http://{shown_host}:{port}/v1[/bold]  (docs: /docs)")
+    if services.new_key:
+        out.print(f"Your key, shown only this once: [bold]{services.new_key}[/bold]")
+    providers = sorted({deployment.provider for deployment in catalogue.enabled})
+    out.print(
+        f"{len(catalogue.enabled)} deployments in {len(catalogue.groups)} model groups, from: {', '.join(providers)}."
+    )
+    if providers == ["lumni-lab"]:
+        out.print("No provider's key is set, so the lab answers: a pretend model, good for trying things out.")

@@ -1,0 +1,99 @@
+"""The keys of ``config.json``: which setting each one fills, and the type of those that fill none yet."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal
+
+# Dotted path in config.json -> field of Settings.
+SETTING_KEYS: Mapping[str, str] = {
+    "server.host": "host",
+    "server.port": "port",
+    "server.corsOrigins": "cors_origins",
+    "server.maxBodyBytes": "max_body_bytes",
+    "server.maxHeaderBytes": "max_header_bytes",
+    "server.responseMetadata": "response_metadata",
+    "server.drainTimeout": "drain_timeout",
+    "server.logLevel": "log_level",
+    "auth.unifiedApiKey": "unified_api_key",
+    "litellm.configPath": "litellm_config",
+    "routing.requestTimeout": "request_timeout",
+    "routing.attemptTimeout": "attempt_timeout",
+    "routing.firstTokenTimeout": "first_token_timeout",
+    "routing.streamIdleTimeout": "stream_idle_timeout",
+    "routing.numRetries": "num_retries",
+    "routing.maxAttempts": "max_attempts",
+    "storage.url": "database_url",
+    "storage.dataDir": "data_dir",
+    "cache.url": "redis_url",
+    "lab.enabled": "enable_lab",
+    "lab.seed": "lab_seed",
+    "providers": "providers",
+}
+
+# Checked for their type, and reported by the doctor as not used yet: a key moves up when something obeys it.
+LATER_KEYS: Mapping[str, Any] = {
+    "litellm.proxy.enabled": bool,
+    "litellm.proxy.rotationInterval": int,  # milliseconds
+    "portkey.enabled": bool,
+    "portkey.apiKey": str,
+    "portkey.environment": str,
+    "portkey.virtualKey": str,
+    "portkey.cache.mode": Literal["semantic", "simple"],
+    "portkey.cache.ttl": int,  # seconds
+    "portkey.retry.attempts": int,
+    "portkey.retry.onStatusCodes": list[int],
+    "academic.taskClassification.enabled": bool,
+    "academic.taskClassification.autoDetect": bool,
+    "academic.benchmarkSelection.enabled": bool,
+    "academic.benchmarkSelection.weights.benchmarkRanking": float,
+    "academic.benchmarkSelection.weights.benchmarkScore": float,
+    "academic.benchmarkSelection.weights.rateLimitAvailability": float,
+    "academic.benchmarkSelection.weights.providerPriority": float,
+    "academic.benchmarkSelection.weights.recentUsage": float,
+    "academic.benchmarkSelection.weights.costEfficiency": float,
+    "cache.enabled": bool,
+    "cache.ttl": int,  # seconds
+    "fallback.enabled": bool,
+    "fallback.strategy": Literal["priority", "round-robin", "least-used"],
+    "monitoring.enabled": bool,
+    "monitoring.healthCheckInterval": int,  # seconds
+    "monitoring.thresholds.usageWarning": float,  # a share of a limit, 0..1
+    "monitoring.thresholds.errorRate": float,  # a share of requests, 0..1
+    "monitoring.thresholds.latencyMs": float,
+}
+
+# Say which store is meant; the store itself is chosen by the URL next to them.
+STORE_KEYS: Mapping[str, Any] = {
+    "storage.type": Literal["sqlite", "postgresql"],
+    "cache.type": Literal["memory", "redis"],
+}
+
+TYPED_KEYS: Mapping[str, Any] = {**LATER_KEYS, **STORE_KEYS}
+ALL_KEYS: tuple[str, ...] = (*SETTING_KEYS, *TYPED_KEYS)
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted paths, down to the known keys; comment keys (``_…``, ``$schema``) are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        path = f"{prefix}{key}"
+        if str(key).startswith(("_", "$")):
+            continue
+        if isinstance(value, Mapping) and path not in ALL_KEYS:
+            flat.update(flatten(value, f"{path}."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that ``name`` was probably meant to be; empty if none comes near."""
+    by_folded = {candidate.casefold().replace("_", ""): candidate for candidate in known}
+    found = get_close_matches(name.casefold().replace("_", ""), by_folded, n=1, cutoff=0.6)
+    return by_folded[found[0]] if found else ""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """``Did you mean x?`` if a known name is near, else ``otherwise``."""
+    found = nearest(name, known)
+    return f"Did you mean `{found}`?" if found else otherwise

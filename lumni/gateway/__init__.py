@@ -1,0 +1,1 @@
+"""The straight line that every request takes."""

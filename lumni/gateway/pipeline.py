@@ -1,0 +1,101 @@
+"""The straight line: one chat request, from who asks to what happened."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from lumni import intelligence
+from lumni.catalogue.model import Catalogue
+from lumni.errors import StreamInterrupted
+from lumni.gateway import settlement
+from lumni.gateway.reply import Reply
+from lumni.gateway.settlement import Case, Sink
+from lumni.intelligence import Availability, Plan
+from lumni.quota.pauses import Pauses
+from lumni.types import ChatRequest, Json, Outcome, Principal
+from lumni.upstream.answer import StreamedAnswer, WholeAnswer
+from lumni.upstream.client import Upstream
+from lumni.upstream.failures import AttemptFailed
+
+
+class Pipeline:
+    """Serves chat requests of every surface. Holds nothing of a request between two of them."""
+
+    def __init__(self, catalogue: Catalogue, pauses: Pauses, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+        self._catalogue = catalogue
+        self._pauses = pauses
+        self._upstream = upstream
+        self._sinks = sinks
+
+    async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
+        """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
+        case = Case(request, principal, self._sinks)
+        try:
+            case.plan = plan = self._plan(request)
+            candidates = [candidate.deployment for candidate in plan.candidates]
+            answer = await self._upstream.send(request, candidates, self._pauses, case.attempts)
+        except BaseException as error:
+            case.failed(error)
+            raise
+        headers = settlement.headers(answer.deployment, plan, case)
+        if isinstance(answer, WholeAnswer):
+            return Reply(headers, body=self._settle(answer, case, plan))
+        return Reply(headers, chunks=self._stream(answer, case, plan))
+
+    def _plan(self, request: ChatRequest) -> Plan:
+        availability = {
+            id_: Availability(headroom=0.0, blocked=pause.reason, until=pause.until)
+            for id_, pause in self._pauses.current().items()
+        }
+        return intelligence.plan(
+            requested=request.model,
+            body=request.body,
+            hint=request.task_type,
+            provider=request.provider,
+            fallback=request.fallback,
+            catalogue=self._catalogue,
+            availability=availability,
+        )
+
+    def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
+        record = case.answered(answer.deployment, answer.usage, answer.finish_reason)
+        if case.request.metadata_in_body:
+            return {**answer.body, "lumni": settlement.metadata(record, plan)}
+        return answer.body
+
+    async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[Json]:
+        """The answer's chunks as they come; the last one says what was chosen and what it cost."""
+        case.first_content = asyncio.get_running_loop().time()
+        outcome, last = Outcome.DISCONNECTED, []
+        try:
+            async for chunk in answer:
+                if chunk["choices"][0]["finish_reason"]:
+                    last.append(chunk)
+                else:
+                    yield _with_usage(chunk, case.request)
+            outcome = Outcome.OK
+        except AttemptFailed as failed:
+            outcome = Outcome.CUT
+            raise StreamInterrupted(
+                f"{answer.deployment.provider} broke off in the middle of its answer: {failed.failure.detail}. Ask again.",
+                extra={"attempts": [attempt.public() for attempt in case.attempts]},
+            ) from failed
+        finally:
+            await answer.aclose()
+            status = 499 if outcome is Outcome.DISCONNECTED else 200
+            record = case.answered(answer.deployment, answer.usage, answer.finish_reason, outcome, status)
+        for chunk in self._closing(last, answer, case.request, settlement.metadata(record, plan)):
+            yield chunk
+
+    @staticmethod
+    def _closing(last: list[Json], answer: StreamedAnswer, request: ChatRequest, metadata: Json) -> list[Json]:
+        chunks = [_with_usage(chunk, request) for chunk in last]
+        if request.include_usage:
+            chunks.append({**last[-1], "choices": [], "usage": answer.usage_body})
+        if request.metadata_in_body:
+            chunks[-1] = {**chunks[-1], "lumni": metadata}
+        return chunks
+
+
+def _with_usage(chunk: Json, request: ChatRequest) -> Json:
+    """OpenAI puts ``"usage": null`` into every chunk but the last when usage was asked for."""
+    return {**chunk, "usage": None} if request.include_usage else chunk

@@ -1,0 +1,150 @@
+"""From what happened to the record of it: usage, cost, outcome, and the ``lumni`` object that the client sees."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from lumni.catalogue.model import Deployment
+from lumni.errors import LumniError
+from lumni.intelligence import Plan
+from lumni.money import to_usd
+from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord, Usage
+
+logger = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Takes records without making the request wait."""
+
+    def write(self, record: RequestRecord) -> None: ...
+
+
+class Case:
+    """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends."""
+
+    def __init__(self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink]) -> None:
+        self.request = request
+        self.principal = principal
+        self.attempts: list[Attempt] = []
+        self.plan: Plan | None = None
+        self.first_content: float | None = None
+        self._sinks = sinks
+        self._record: RequestRecord | None = None
+
+    def answered(
+        self,
+        deployment: Deployment,
+        usage: Usage,
+        finish_reason: str | None,
+        outcome: Outcome = Outcome.OK,
+        status: int = 200,
+    ) -> RequestRecord:
+        """Close with an answer, or with the part of one that was given."""
+        list_cost = deployment.price.of(usage) if deployment.price else None
+        return self._close(
+            RequestRecord(
+                **self._common(),
+                outcome=outcome,
+                status=status,
+                error_code=None if outcome is Outcome.OK else f"stream_{outcome}",
+                deployment=deployment.id,
+                provider=deployment.provider,
+                model=deployment.model,
+                finish_reason=finish_reason,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                cached_tokens=usage.cached_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                usage_estimated=usage.estimated,
+                list_cost=list_cost,
+                billed_cost=0 if deployment.free else list_cost,
+            )
+        )
+
+    def failed(self, error: BaseException) -> RequestRecord:
+        """Close without an answer."""
+        if isinstance(error, LumniError):
+            outcome, status, code = Outcome.ERROR, error.status, error.code
+            if self.attempts:
+                outcome = self.attempts[-1].outcome
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            outcome, status, code = Outcome.DISCONNECTED, 499, "client_disconnected"
+        else:
+            outcome, status, code = Outcome.ERROR, 500, "internal_error"
+        return self._close(RequestRecord(**self._common(), outcome=outcome, status=status, error_code=code))
+
+    def _common(self) -> Json:
+        request, plan = self.request, self.plan
+        common: Json = {
+            "request_id": request.request_id,
+            "created_at": request.created_at,
+            "surface": request.surface,
+            "key_id": self.principal.key_id,
+            "student": self.principal.student,
+            "course": self.principal.course,
+            "label": request.label,
+            "requested_model": request.model,
+            "stream": request.stream,
+            "latency_ms": self._since(asyncio.get_running_loop().time()),
+            "ttft_ms": None if self.first_content is None else self._since(self.first_content),
+            "attempts": tuple(self.attempts),
+        }
+        if plan is not None:
+            task = plan.classification
+            common |= {"task_type": task.task_type, "confidence": task.confidence, "reason": plan.reason}
+            common["factors"] = {factor.name: factor.weight for factor in task.factors}
+        return common
+
+    def _since(self, moment: float) -> float:
+        return (moment - self.request.received) * 1000
+
+    def _close(self, record: RequestRecord) -> RequestRecord:
+        if self._record is None:
+            self._record = record
+            for sink in self._sinks:
+                try:
+                    sink.write(record)
+                except Exception:
+                    logger.exception("a sink refused the record of %s", record.request_id)
+        return self._record
+
+
+def metadata(record: RequestRecord, plan: Plan) -> Json:
+    """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
+    cost = None
+    if record.list_cost is not None and record.billed_cost is not None:
+        cost = {"list": str(to_usd(record.list_cost)), "billed": str(to_usd(record.billed_cost)), "currency": "USD"}
+    task = plan.classification
+    return {
+        "request_id": record.request_id,
+        "classification": {
+            "task_type": task.task_type,
+            "confidence": round(task.confidence, 3),
+            "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
+        },
+        "selection": {
+            "deployment": record.deployment,
+            "provider": record.provider,
+            "model": record.model,
+            "reason": plan.reason,
+        },
+        "cost": cost,
+        "latency_ms": round(record.latency_ms, 1),
+        "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
+        "attempts": [attempt.public() for attempt in record.attempts],
+        "cached": record.cached,
+    }
+
+
+def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
+    """``x-lumni-*``: the same in short, known before the first byte of a stream."""
+    task = plan.classification
+    return {
+        "x-lumni-deployment": deployment.id,
+        "x-lumni-provider": deployment.provider,
+        "x-lumni-model": deployment.model,
+        "x-lumni-task-type": task.task_type,
+        "x-lumni-confidence": f"{task.confidence:.2f}",
+        "x-lumni-attempts": str(len(case.attempts)),
+    }

@@ -1,0 +1,49 @@
+"""The one sentence that says why a deployment was chosen."""
+
+from collections.abc import Mapping, Sequence
+
+from lumni.catalogue.model import Catalogue
+from lumni.intelligence.classify import ASKED
+from lumni.intelligence.model import Availability, Candidate, Classification
+from lumni.intelligence.names import is_automatic
+from lumni.intelligence.sieve import is_blocked
+
+
+def reason(
+    requested: str,
+    classification: Classification,
+    candidates: Sequence[Candidate],
+    provider: str | None,
+    availability: Mapping[str, Availability],
+    catalogue: Catalogue,
+) -> str:
+    """Such as ``powerful (82 %): asks for a proof; groq-llama-3.3-70b is the best available of 3 candidates``.
+
+    ``candidates`` are all that were ranked, also those that aren't kept.
+    """
+    winner = candidates[0].deployment
+    automatic = is_automatic(requested, catalogue)
+    parts = [_task(classification) if automatic else f"you asked for {requested}"]
+    if automatic and all(c.deployment.tier != classification.task_type for c in candidates):
+        parts.append(f"no {classification.task_type} model can serve it now")
+    if provider and winner.provider != provider:
+        parts.append(f"{provider}, which you prefer, can't serve it now")
+    if is_blocked(winner, availability):
+        blocked = availability[winner.id]
+        when = "may be free first" if blocked.until is None else f"is free first, in {max(0.0, blocked.until):,.0f} s"
+        parts.append(f"every candidate is blocked, {winner.id} {when} ({blocked.blocked})")
+    elif len(candidates) == 1:
+        parts.append(f"{winner.id} is the only candidate")
+    else:
+        which = "best" if automatic else "first"
+        parts.append(f"{winner.id} is the {which} available of {len(candidates)} candidates")
+    return "; ".join(parts)
+
+
+def _task(classification: Classification) -> str:
+    powerful = classification.task_type == "powerful"
+    if any(factor.name == ASKED for factor in classification.factors):
+        return f"{classification.task_type} ({ASKED})"
+    names = [factor.name for factor in classification.factors if (factor.weight > 0) == powerful][:2]
+    why = " and ".join(names) or "nothing suggests a hard task"
+    return f"{classification.task_type} ({min(99, round(100 * classification.confidence))} %): {why}"

@@ -1,0 +1,145 @@
+"""Structural signs of a hard or an easy task, each in [0, 1], found in one bounded look at the conversation.
+
+Every regular expression is linear in the text: none has nested or adjacent unbounded repeats.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lumni.intelligence import vocabulary
+from lumni.intelligence.thread import Thread, mappings
+
+_WORD = re.compile(r"[^\W\d_]+")
+_NUMBER = re.compile(r"\d+")
+_LATEX = re.compile(r"\\[a-zA-Z]+")
+_MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
+_FORMULA = re.compile(r"[\w)][ ]?[=<>+*/^-][ ]?[\w(]")
+_OPTION = re.compile(r"^[ ]{0,4}\(?[A-Ja-j][.):][ ]", re.MULTILINE)
+_ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
+_CODE_LINE = re.compile(
+    r"^[ \t]{0,40}(?:def |class |import |from \w|return\b|for \(|for \w{1,20} in |while |if \(|#include|public |const "
+    r"|let |var |fn |func |SELECT |Traceback|assert |print\()",
+    re.MULTILINE,
+)
+_NON_LATIN = re.compile(r"[^\W\d_a-zA-Z\u0370-\u03ff]")
+
+ASKED_FIRST, ASKED_LAST = 40, 30
+"""Words at the start and at the end of the prose among which an instruction is looked for."""
+
+SHORT, LONG = 80, 300
+"""Characters below which a question counts as short, and above which as long (fully at 16 times that)."""
+
+
+class Features(NamedTuple):
+    """Signs in [0, 1]; ``foreign`` says that the text is probably not English."""
+
+    proof: float = 0.0
+    plan: float = 0.0
+    debug: float = 0.0
+    write_code: float = 0.0
+    intricate_code: float = 0.0
+    code: float = 0.0
+    maths: float = 0.0
+    numbers: float = 0.0
+    choices: float = 0.0
+    constraints: float = 0.0
+    steps: float = 0.0
+    length: float = 0.0
+    depth: float = 0.0
+    tools: float = 0.0
+    attachments: float = 0.0
+    effort: float = 0.0
+    ease: float = 0.0
+    greeting: float = 0.0
+    simple: float = 0.0
+    short: float = 0.0
+    foreign: bool = False
+
+
+def extract(thread: Thread, body: Mapping[str, Any]) -> Features:
+    """The features of the last user turn within its thread. Never raises; at most 8,000 characters are looked at."""
+    text = thread.last
+    code = _code(text)
+    prose = " ".join(text.split("```")[::2]) if "```" in text else text
+    lower = prose.lower()
+    words = _WORD.findall(lower)
+    asked = frozenset(words[:ASKED_FIRST] + words[-ASKED_LAST:])
+    everything = frozenset(words)
+    maths = _maths(prose, everything)
+    steps = _count(_ITEM, text, 8) + 2 * max(0, prose.count("?") - 1) + len(vocabulary.SEQUENCE & everything)
+    constraints = len(vocabulary.CONSTRAINTS & everything) + _phrases(vocabulary.CONSTRAINT_PHRASES, lower)
+    writes_code = not (vocabulary.MAKE.isdisjoint(asked) or vocabulary.CODE_NOUNS.isdisjoint(asked))
+    simple = _simple(words, asked, lower)
+    effort = body.get("reasoning_effort")
+    return Features(
+        proof=_asks(vocabulary.PROOF, vocabulary.PROOF_PHRASES, asked, lower),
+        plan=_asks(vocabulary.PLAN, vocabulary.PLAN_PHRASES, asked, lower),
+        debug=max(
+            _asks(vocabulary.DEBUG, vocabulary.DEBUG_PHRASES, asked, lower),
+            float(code > 0 and not asked.isdisjoint({"fix", "error", "wrong", "fails", "why"})),
+        ),
+        write_code=float(writes_code),
+        intricate_code=float(writes_code and not vocabulary.INTRICATE_CODE.isdisjoint(everything)),
+        code=code,
+        maths=maths,
+        numbers=min(1.0, _count(_NUMBER, prose, 12) / 12),
+        choices=float(_count(_OPTION, text, 3) >= 3),
+        constraints=min(1.0, constraints / 4),
+        steps=min(1.0, steps / 6),
+        length=min(1.0, math.log2(max(1.0, thread.last_length / LONG)) / 4),
+        depth=min(1.0, max(0, thread.user_turns - 1) / 6),
+        tools=float(any(True for _ in mappings(body.get("tools")))),
+        attachments=min(1.0, thread.attachments / 2),
+        effort=float(effort in ("high", "xhigh")),
+        ease=float(effort in ("none", "minimal", "low")),
+        greeting=0.0 if simple else _greeting(words, lower),
+        simple=simple,
+        short=max(0.0, 1 - thread.last_length / SHORT) * (1 - maths),
+        foreign=_foreign(prose, everything),
+    )
+
+
+def _count(pattern: re.Pattern[str], text: str, most: int) -> int:
+    """Matches of ``pattern``, counted up to ``most``."""
+    return sum(1 for _, _ in zip(range(most), pattern.finditer(text), strict=False))
+
+
+def _phrases(phrases: tuple[str, ...], lower: str) -> int:
+    return sum(phrase in lower for phrase in phrases)
+
+
+def _asks(words: frozenset[str], phrases: tuple[str, ...], asked: frozenset[str], lower: str) -> float:
+    return float(not words.isdisjoint(asked) or any(phrase in lower for phrase in phrases))
+
+
+def _code(text: str) -> float:
+    lines = _count(_CODE_LINE, text, 3)
+    return 1.0 if "```" in text or lines >= 3 else lines / 3
+
+
+def _maths(prose: str, words: frozenset[str]) -> float:
+    signs = _count(_LATEX, prose, 6) + _count(_MATHS_SIGN, prose, 6) + _count(_FORMULA, prose, 6) / 2
+    return min(1.0, (signs + 1.5 * len(vocabulary.MATHS & words)) / 6)
+
+
+def _simple(words: list[str], asked: frozenset[str], lower: str) -> float:
+    if not vocabulary.SIMPLE_START.isdisjoint(words[:3]):
+        return 1.0
+    return _asks(vocabulary.SIMPLE, vocabulary.SIMPLE_PHRASES, asked, lower)
+
+
+def _greeting(words: list[str], lower: str) -> float:
+    """1 for a bare greeting; politeness before a real question counts for little."""
+    if vocabulary.GREETING.isdisjoint(words) and not any(phrase in lower for phrase in vocabulary.GREETING_PHRASES):
+        return 0.0
+    return 1.0 if len(words) <= 8 else 0.0
+
+
+def _foreign(prose: str, words: frozenset[str]) -> bool:
+    if not prose.isascii():
+        letters = sum(map(len, _WORD.findall(prose)))
+        if 3 * len(_NON_LATIN.findall(prose)) > letters:
+            return True
+    return len(words & vocabulary.FOREIGN) > len(words & vocabulary.ENGLISH)

@@ -1,0 +1,90 @@
+"""From a request to ranked deployments with reasons: the whole thought, in one straight line."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lumni.catalogue.model import Catalogue, Deployment
+from lumni.intelligence import names, sieve
+from lumni.intelligence.classify import classify
+from lumni.intelligence.explain import reason
+from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan
+from lumni.intelligence.needs import Needs, needs_of
+from lumni.intelligence.rank import score
+from lumni.types import TaskType
+
+FREE = Availability()
+"""What is assumed of a deployment that the quota says nothing of."""
+
+
+def plan(
+    *,
+    requested: str,
+    body: Mapping[str, Any],
+    hint: TaskType | None,
+    provider: str | None,
+    fallback: bool,
+    catalogue: Catalogue,
+    availability: Mapping[str, Availability],
+    needs: Needs | None = None,
+) -> Plan:
+    """The deployments that may serve a request, the best first, and why the others may not.
+
+    Pure and deterministic. ``requested`` is ``auto``, ``fast``, ``powerful``, or any name that ``Catalogue.resolve``
+    knows; ``hint`` is the client's ``taskType``, overruled by ``fast`` and ``powerful`` as names. ``provider`` is a
+    preference; without ``fallback`` it is a condition, and exactly one candidate is kept. ``availability`` is by
+    deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``.
+
+    Raises:
+        ModelNotFound: the name means nothing here, or only what is disabled.
+        InvalidRequest: an unknown provider, or one that can't serve it and no fallback.
+        UnsupportedFeature: nobody can do what is asked.
+        ContextLengthExceeded: nobody has a context window that large.
+    """
+    classification = classify(body, names.tier_of(requested, catalogue) or hint)
+    task_type = classification.task_type
+    preferred = sieve.known_provider(provider, catalogue)
+    stages = names.stages(requested, task_type, catalogue, fallback=fallback)
+    eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), requested)
+    if preferred and not fallback:
+        eligible = sieve.only_provider(eligible, preferred, requested)
+    eligible = sieve.fitting(eligible, needs or needs_of(body))
+    eligible = sieve.available(eligible, availability)
+    ranked = _rank(eligible.left, stages, preferred, task_type, availability)
+    kept, rest = (ranked, ()) if fallback else (ranked[:1], ranked[1:])
+    return Plan(
+        classification=classification,
+        candidates=kept,
+        reason=reason(requested, classification, ranked, preferred, availability, catalogue),
+        excluded=eligible.excluded
+        + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest),
+    )
+
+
+def _rank(
+    deployments: Sequence[Deployment],
+    stages: Sequence[names.Stage],
+    preferred: str | None,
+    task_type: TaskType,
+    availability: Mapping[str, Availability],
+) -> tuple[Candidate, ...]:
+    """By: free (or how soon), preferred provider, stage, score, priority, the file's order."""
+    place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
+
+    def key(candidate: Candidate) -> tuple[float, bool, int, float, int]:
+        deployment = candidate.deployment
+        stage, strict = place[deployment.id]
+        order = 0.0 if strict else -candidate.score
+        wait = _wait(deployment, availability)
+        return wait, deployment.provider != preferred, stage, order, deployment.priority
+
+    scored = (score(d, task_type, availability.get(d.id, FREE)) for d in deployments)
+    return tuple(sorted(scored, key=key))
+
+
+def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:
+    """Seconds until a blocked deployment is free again, 0 for a free one, infinite when nobody knows."""
+    if not sieve.is_blocked(deployment, availability):
+        return 0.0
+    until = availability[deployment.id].until
+    return math.inf if until is None or math.isnan(until) else max(0.0, until)

@@ -1,0 +1,111 @@
+"""Who may serve a request: everybody else is excluded, with the reason."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lumni.catalogue.model import Catalogue, Deployment
+from lumni.errors import InvalidRequest, LumniError, ModelNotFound, UnsupportedFeature
+from lumni.intelligence.model import Availability, Exclusion
+from lumni.intelligence.needs import Misfit, Needs, is_chat, misfit, nobody_fits
+
+REASONS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """Deployments that are left, in order, and those that were taken out."""
+
+    left: tuple[Deployment, ...]
+    excluded: tuple[Exclusion, ...] = field(default=())
+
+    def without(self, reasons: Mapping[str, str]) -> "Sieve":
+        """The sieve after excluding deployments by id, each for its reason."""
+        out = tuple(Exclusion(d, reasons[d.id]) for d in self.left if d.id in reasons)
+        return Sieve(tuple(d for d in self.left if d.id not in reasons), self.excluded + out)
+
+
+def of_catalogue(deployments: Iterable[Deployment], requested: str) -> Sieve:
+    """Without what is disabled or no chat model.
+
+    Raises:
+        ModelNotFound: nothing here is enabled.
+        UnsupportedFeature: only models for other things than chat are left.
+    """
+    enabled = Sieve(tuple(deployments))
+    enabled = enabled.without({d.id: d.disabled for d in enabled.left if not d.enabled})
+    if not enabled.left:
+        why = "; ".join(list(dict.fromkeys(out.reason for out in enabled.excluded))[:REASONS_SHOWN])
+        message = f"No model is enabled that could serve '{requested}'{f': {why}' if why else '.'}"
+        raise ModelNotFound(message, param="model")
+    chat = enabled.without(
+        {d.id: f"it is a model for {d.info['mode']}, not for chat" for d in enabled.left if not is_chat(d)}
+    )
+    if not chat.left:
+        message = (
+            f"'{requested}' is a model for {enabled.left[0].info['mode']}, not for chat. GET /v1/models lists all."
+        )
+        raise UnsupportedFeature(message, param="model")
+    return chat
+
+
+def known_provider(provider: str | None, catalogue: Catalogue) -> str | None:
+    """The catalogue's spelling of ``provider``, ``None`` for none.
+
+    Raises:
+        InvalidRequest: no deployment has such a provider.
+    """
+    if not provider:
+        return None
+    known = tuple(dict.fromkeys(d.provider for d in catalogue.deployments))
+    for name in known:
+        if name.casefold() == provider.casefold():
+            return name
+    message = f"The provider '{provider[:80]}' is not known here. Known are: {', '.join(sorted(known))}."
+    raise InvalidRequest(message, param="provider")
+
+
+def only_provider(sieve: Sieve, provider: str, requested: str) -> Sieve:
+    """Without all other providers, for a request that allows no fallback.
+
+    Raises:
+        InvalidRequest: that provider has nothing for it.
+    """
+    left = sieve.without(
+        {d.id: f"it is not from {provider}, and fallback is off" for d in sieve.left if d.provider != provider}
+    )
+    if left.left:
+        return left
+    why = next((f" ({out.reason})" for out in sieve.excluded if out.deployment.provider == provider), "")
+    others = ", ".join(dict.fromkeys(d.provider for d in sieve.left))
+    message = f"The provider '{provider}' can't serve '{requested}' now{why}, and fallback is off. These can: {others}."
+    raise InvalidRequest(message, param="provider")
+
+
+def fitting(sieve: Sieve, needs: Needs) -> Sieve:
+    """Without those that can't do what the request needs.
+
+    Raises:
+        UnsupportedFeature, ContextLengthExceeded, InvalidRequest: nobody can.
+    """
+    misfits: dict[str, Misfit] = {d.id: found for d in sieve.left if (found := misfit(d, needs))}
+    left = sieve.without({id_: found.reason for id_, found in misfits.items()})
+    if not left.left:
+        error: LumniError = nobody_fits(needs, misfits.values())
+        raise error
+    return left
+
+
+def available(sieve: Sieve, availability: Mapping[str, Availability]) -> Sieve:
+    """Without those that are blocked now. If all are, all stay: one may be free again before the deadline."""
+    blocked = {d.id: _blocked(availability[d.id]) for d in sieve.left if is_blocked(d, availability)}
+    return sieve if len(blocked) == len(sieve.left) else sieve.without(blocked)
+
+
+def is_blocked(deployment: Deployment, availability: Mapping[str, Availability]) -> bool:
+    known = availability.get(deployment.id)
+    return known is not None and bool(known.blocked)
+
+
+def _blocked(availability: Availability) -> str:
+    until = availability.until
+    return availability.blocked if until is None else f"{availability.blocked} (for another {until:,.0f} s)"

@@ -1,0 +1,1 @@
+"""The lab: a keyless, offline, deterministic stand-in for model providers, inside LiteLLM or as an HTTP server."""

@@ -1,0 +1,1 @@
+"""Where records live: SQLite or PostgreSQL. The only package that speaks SQL."""

@@ -1,0 +1,75 @@
+"""The repository of request records: the only SQL about them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from lumni.storage.errors import RecordsRefused, refuses_data
+from lumni.storage.rows import Row, classification_row, clean_text, record_of, request_row, selection_row
+from lumni.storage.tables import model_selections, requests, task_classifications
+from lumni.types import RequestRecord
+
+
+class RecordRepository:
+    """Request records, stored once each however often they are added."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._insert_new = dialect.insert(requests).on_conflict_do_nothing().returning(requests.c.request_id)
+
+    async def add(self, records: Sequence[RequestRecord]) -> int:
+        """Store all records in one transaction; the number of those that were new.
+
+        A record whose ``request_id`` is already stored changes nothing in any table. Raises ``RecordsRefused`` when
+        the data can't be stored at all, and the driver's own errors when the database is away.
+        """
+        if not records:
+            return 0
+        try:
+            return await self._add(_rows(records))
+        except Exception as error:
+            if refuses_data(error):
+                raise RecordsRefused(f"the database refuses these records ({type(error).__name__})") from error
+            raise
+
+    async def _add(self, rows: Sequence[Row]) -> int:
+        async with self._engine.begin() as connection:
+            new = set((await connection.execute(self._insert_new, rows)).scalars())
+            fresh = [row for row in rows if row["request_id"] in new]
+            for table, make in ((task_classifications, classification_row), (model_selections, selection_row)):
+                details = [detail for row in fresh if (detail := make(row)) is not None]
+                if details:
+                    await connection.execute(insert(table), details)
+        return len(new)
+
+    async def get(self, request_id: str) -> RequestRecord | None:
+        """The record of one request."""
+        query = select(requests).where(requests.c.request_id == clean_text(request_id))
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return None if row is None else record_of(row)
+
+    async def count(self) -> int:
+        """How many requests are on record."""
+        async with self._engine.connect() as connection:
+            return (await connection.execute(select(func.count()).select_from(requests))).scalar_one()
+
+    async def recent(self, limit: int = 100) -> list[RequestRecord]:
+        """The latest records, the newest first."""
+        query = select(requests).order_by(requests.c.created_at.desc(), requests.c.request_id.desc()).limit(limit)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [record_of(row) for row in rows]
+
+
+def _rows(records: Sequence[RequestRecord]) -> list[Row]:
+    """One row an id, the first record of an id counting, ordered: writers that share ids then can't deadlock."""
+    rows: dict[str, Row] = {}
+    for record in records:
+        row = request_row(record)
+        rows.setdefault(row["request_id"], row)
+    return [rows[request_id] for request_id in sorted(rows)]

@@ -1,0 +1,117 @@
+"""The tables, as both databases have them. A change here needs a migration; a test compares the two."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment: ``timestamptz`` in PostgreSQL, UTC as sortable text in SQLite. Naive times are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone is not a moment")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _json() -> JSON:
+    return JSON().with_variant(JSONB(), "postgresql")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("surface", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("student", Text),
+    Column("course", Text),
+    Column("label", Text),
+    Column("requested_model", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error_code", Text),
+    Column("task_type", Text),
+    Column("confidence", Double),
+    Column("factors", _json(), nullable=False),
+    Column("deployment", Text),
+    Column("provider", Text),
+    Column("model", Text),
+    Column("reason", Text),
+    Column("benchmark_score", Double),
+    Column("cached", Boolean, nullable=False),
+    Column("finish_reason", Text),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("usage_estimated", Boolean, nullable=False),
+    Column("list_cost", BigInteger),
+    Column("billed_cost", BigInteger),
+    Column("latency_ms", Double, nullable=False),
+    Column("ttft_ms", Double),
+    Column("attempts", _json(), nullable=False),
+    Index(None, "created_at"),
+)
+
+task_classifications = Table(
+    "task_classifications",
+    metadata,
+    Column("request_id", ForeignKey("requests.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("task_type", Text, nullable=False),
+    Column("confidence", Numeric(3, 2, asdecimal=False)),
+    Column("factors", _json(), nullable=False),
+    Column("timestamp", UTCDateTime, nullable=False),
+    Index(None, "task_type"),
+    Index(None, "timestamp"),
+)
+
+model_selections = Table(
+    "model_selections",
+    metadata,
+    Column("request_id", ForeignKey("requests.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("task_type", Text),
+    Column("selected_provider", Text, nullable=False),
+    Column("selected_model", Text, nullable=False),
+    Column("reason", Text),
+    Column("benchmark_score", Numeric(5, 2, asdecimal=False)),
+    Column("timestamp", UTCDateTime, nullable=False),
+    Index(None, "timestamp"),
+)

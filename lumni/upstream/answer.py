@@ -1,0 +1,39 @@
+"""What the upstream gives back: a whole answer, or a stream that has begun to speak."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from lumni.catalogue.model import Deployment
+from lumni.types import Json, Usage
+
+
+@dataclass(frozen=True)
+class WholeAnswer:
+    """``body`` is an OpenAI ``chat.completion``."""
+
+    deployment: Deployment
+    body: Json
+    usage: Usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        reason: str | None = self.body["choices"][0]["finish_reason"] if self.body["choices"] else None
+        return reason
+
+
+class StreamedAnswer(Protocol):
+    """A stream whose first content is there. Iterating yields OpenAI chunks without usage.
+
+    ``usage`` is set once the stream ended, also when it broke off (then it is an estimate).
+    ``aclose`` hangs up on the provider.
+    """
+
+    deployment: Deployment
+    usage: Usage
+    usage_body: Json
+    finish_reason: str | None
+
+    def __aiter__(self) -> AsyncIterator[Json]: ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,152 @@
+"""The upstream as the pipeline sees it: send a request to ranked deployments, get an answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from lumni.catalogue.model import Catalogue, Deployment
+from lumni.errors import LumniError
+from lumni.settings import Settings
+from lumni.types import Attempt, ChatRequest, Json, Usage
+from lumni.upstream.answer import StreamedAnswer, WholeAnswer
+from lumni.upstream.failures import AttemptFailed
+from lumni.upstream.journey import Budget, Gate, Journey
+from lumni.upstream.router import build_router
+from lumni.upstream.runtime import load_litellm
+from lumni.upstream.splice import Diverged, Splice
+from lumni.upstream.translated import TranslatedLane, TranslatedStream
+
+
+class Upstream:
+    """One Router a process. :meth:`start` imports LiteLLM, which takes seconds, so it is done once, before serving."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+        self._catalogue = catalogue
+        self._settings = settings
+
+    def start(self) -> None:
+        litellm = load_litellm()
+        self._router = build_router(litellm, self._catalogue, self._settings)
+        self._lane = TranslatedLane(litellm)
+
+    async def close(self) -> None:
+        """Close the providers' connections."""
+        litellm = load_litellm()
+        self._router.discard()
+        await litellm.close_litellm_async_clients()
+
+    async def send(
+        self, request: ChatRequest, candidates: Sequence[Deployment], gate: Gate, trail: list[Attempt]
+    ) -> WholeAnswer | StreamedAnswer:
+        """The first candidate's answer, or the next one's if it fails. Raises :class:`LumniError`."""
+        settings = self._settings
+        if not request.stream:
+            return await self._journey(self._complete, request, candidates, gate, trail).run(request.deadline)
+        first = min(settings.attempt_timeout, settings.first_token_timeout)
+        journey = self._journey(self._open, request, candidates, gate, trail, seconds=first)
+        stream = await journey.run(request.deadline)
+        return ResumingStream(self, request, stream, gate, trail)
+
+    async def reopen(
+        self, request: ChatRequest, deployment: Deployment, gate: Gate, trail: list[Attempt]
+    ) -> TranslatedStream:
+        """The same request at the same deployment once more, for a stream that broke off."""
+        seconds = self._settings.first_token_timeout
+        journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
+        return await journey.run(asyncio.get_running_loop().time() + seconds)
+
+    def _journey(
+        self,
+        call: Any,
+        request: ChatRequest,
+        candidates: Sequence[Deployment],
+        gate: Gate,
+        trail: list[Attempt],
+        *,
+        seconds: float | None = None,
+        rounds: int | None = None,
+    ) -> Journey[Any]:
+        settings = self._settings
+        budget = Budget(
+            rounds=rounds or settings.num_retries + 1,
+            attempts=settings.max_attempts,
+            seconds=seconds or settings.attempt_timeout,
+        )
+
+        async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
+            return await call(request, deployment, params, seconds)
+
+        return Journey(self._router, request, candidates, gate, attempt, trail, budget)
+
+    async def _complete(
+        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
+    ) -> WholeAnswer:
+        return await self._lane.complete(request, deployment, params, seconds)
+
+    async def _open(
+        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
+    ) -> TranslatedStream:
+        return await self._lane.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+
+
+class ResumingStream:
+    """A stream that, once cut, is asked for again and goes on if the second answer starts like the first."""
+
+    def __init__(
+        self, upstream: Upstream, request: ChatRequest, stream: TranslatedStream, gate: Gate, trail: list[Attempt]
+    ) -> None:
+        self.deployment = stream.deployment
+        self._upstream = upstream
+        self._request = request
+        self._stream = stream
+        self._gate = gate
+        self._trail = trail
+
+    @property
+    def usage(self) -> Usage:
+        return self._stream.usage
+
+    @property
+    def usage_body(self) -> Json:
+        return self._stream.usage_body
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._stream.finish_reason
+
+    async def __aiter__(self) -> AsyncIterator[Json]:
+        """OpenAI chunks. Raises :class:`AttemptFailed` when the stream broke off for good."""
+        first = self._stream
+        try:
+            async for chunk in first:
+                yield chunk
+        except AttemptFailed as cut:
+            await first.aclose()
+            self._gate.learn(self.deployment, cut.failure.outcome, cut.failure.retry_after)
+            async for chunk in self._resume(first, cut):
+                yield chunk
+
+    async def _resume(self, first: TranslatedStream, cut: AttemptFailed) -> AsyncIterator[Json]:
+        try:
+            second = await self._upstream.reopen(self._request, self.deployment, self._gate, self._trail)
+        except LumniError:
+            raise cut from None
+        self._stream = second
+        splice = Splice(first.shaper.spoken)
+        try:
+            async for chunk in second:
+                if chunk["choices"][0]["finish_reason"] is None:
+                    for rest in splice.feed(chunk):
+                        for shaped in first.shaper.feed(rest):
+                            yield shaped
+            splice.finish()
+        except (AttemptFailed, Diverged):
+            raise cut from None
+        for last in first.shaper.finish({i: s.finish or "stop" for i, s in second.shaper.spoken.items()}):
+            yield last
+
+    async def aclose(self) -> None:
+        """Hang up on the provider."""
+        with suppress(Exception):
+            await self._stream.aclose()

@@ -1,0 +1,128 @@
+"""What went wrong in an attempt, read from LiteLLM's exceptions: one small value instead of forty classes."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lumni.types import Outcome
+
+_TRANSIENT = frozenset({Outcome.RATE_LIMITED, Outcome.UNAVAILABLE, Outcome.TIMEOUT, Outcome.CUT})
+_BY_STATUS = {
+    400: Outcome.BAD_REQUEST,
+    401: Outcome.AUTH,
+    402: Outcome.RATE_LIMITED,
+    403: Outcome.AUTH,
+    404: Outcome.NOT_FOUND,
+    408: Outcome.TIMEOUT,
+    413: Outcome.CONTEXT,
+    415: Outcome.BAD_REQUEST,
+    422: Outcome.BAD_REQUEST,
+    429: Outcome.RATE_LIMITED,
+    504: Outcome.TIMEOUT,
+}
+# Some providers answer 400 for what is not the request's fault; their error codes tell.
+_NOT_THE_REQUEST = {
+    "model_decommissioned": Outcome.NOT_FOUND,
+    "model_not_found": Outcome.NOT_FOUND,
+    "model_not_active": Outcome.NOT_FOUND,
+    "tool_use_failed": Outcome.UNAVAILABLE,  # Groq: the model wrote a broken tool call
+    "json_validate_failed": Outcome.UNAVAILABLE,  # Groq: the model wrote broken JSON
+    "API_KEY_INVALID": Outcome.AUTH,  # Gemini answers 400 to a bad key
+    "API key not valid": Outcome.AUTH,
+}
+_CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
+_PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
+_SECRETS = re.compile(
+    r"(?i)\b(?:sk|gsk|csk|key|AIza|hf|xai|fw|pk)[-_][\w-]{6,}|AIza[\w-]{10,}|Bearer\s+\S+|https?://\S+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed. ``retry_after`` is in seconds, if the provider said; ``detail`` is fit for a client."""
+
+    outcome: Outcome
+    status: int | None = None
+    retry_after: float | None = None
+    detail: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same deployment may answer the same request a little later."""
+        return self.outcome in _TRANSIENT
+
+
+class AttemptFailed(Exception):
+    """Raised inside the Router's machinery, which then tries the next candidate."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.outcome}: {failure.detail}")
+        self.failure = failure
+
+
+def read(error: BaseException) -> Failure:
+    """The failure behind any exception that ``litellm.acompletion`` or one of its streams raises."""
+    error = getattr(error, "original_exception", None) or error
+    if isinstance(error, AttemptFailed):
+        return error.failure
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return Failure(Outcome.TIMEOUT, detail="no answer in time")
+    kind = type(error).__name__
+    status = _status(error)
+    text = str(getattr(error, "message", "") or error)
+    headers = _headers(error)
+    return Failure(_outcome(kind, status, text), status, retry_after(headers), clean(text), headers)
+
+
+def _outcome(kind: str, status: int | None, text: str) -> Outcome:
+    if kind in ("Timeout", "APITimeoutError") or "Timeout on reading" in text:
+        return Outcome.TIMEOUT
+    if kind == "ContextWindowExceededError":
+        return Outcome.CONTEXT
+    if status in (400, 422):
+        if named := next((outcome for code, outcome in _NOT_THE_REQUEST.items() if code in text), None):
+            return named
+        return Outcome.CONTEXT if _CONTEXT.search(text) else Outcome.BAD_REQUEST
+    if kind == "APIConnectionError" or status is None:
+        return Outcome.UNAVAILABLE
+    return _BY_STATUS.get(status, Outcome.UNAVAILABLE)
+
+
+def _status(error: BaseException) -> int | None:
+    # LiteLLM gives 500 to connections that failed before any status; the class name tells them apart.
+    if type(error).__name__ == "APIConnectionError":
+        return None
+    status: Any = getattr(error, "status_code", None)
+    try:
+        return int(status)
+    except (TypeError, ValueError):
+        return None
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    found: Any = getattr(error, "litellm_response_headers", None)
+    if not found:
+        found = getattr(getattr(error, "response", None), "headers", None)
+    return {str(name).lower(): str(value) for name, value in dict(found or {}).items()}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by ``retry-after-ms`` or ``retry-after`` (RFC 9110, the form in seconds); else ``None``."""
+    for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / scale
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < 86_400 * 31:
+            return seconds
+    return None
+
+
+def clean(text: str, limit: int = 300) -> str:
+    """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
+    text = _SECRETS.sub("[hidden]", _PREFIX.sub("", text))
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

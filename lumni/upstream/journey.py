@@ -1,0 +1,240 @@
+"""One request's way through the candidates, driven by LiteLLM's Router.
+
+The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it falls
+back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt budget, one
+time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from lumni.catalogue.model import Deployment
+from lumni.errors import (
+    AllProvidersFailed,
+    ContextLengthExceeded,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    LumniError,
+    RateLimited,
+)
+from lumni.types import Attempt, ChatRequest, Outcome
+from lumni.upstream.failures import AttemptFailed, Failure
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# A round that fails for these reasons fails the same way next time.
+_FINAL = frozenset({Outcome.AUTH, Outcome.NOT_FOUND, Outcome.CONTEXT})
+
+
+class Gate(Protocol):
+    """Who decides whether a deployment may be called right now, and learns from what came of it."""
+
+    def pause(self, deployment: Deployment) -> float:
+        """Seconds to wait before it may be called; 0 when it may be called now."""
+        ...
+
+    def learn(self, deployment: Deployment, outcome: Outcome, retry_after: float | None) -> None: ...
+
+
+class Stop(BaseException):
+    """Ends the journey at once. Not an ``Exception``, so that the Router's fallbacks don't try the rest in vain."""
+
+    def __init__(self, error: LumniError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class RoundFailed(Exception):
+    """Every candidate of a round failed; the Router waits and starts the next one.
+
+    ``litellm_response_headers`` is where the Router looks for how long the provider asked to wait.
+    """
+
+    status_code = 503
+
+    def __init__(self, retry_after: float | None) -> None:
+        super().__init__("every candidate failed")
+        self.litellm_response_headers = None if retry_after is None else {"retry-after": str(retry_after)}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one request may spend: rounds over the candidates, upstream calls in all, seconds for one of them."""
+
+    rounds: int
+    attempts: int
+    seconds: float
+
+
+class Journey(Generic[T]):
+    """State of one request on its way. ``call`` makes one attempt at one deployment within the seconds it is given.
+
+    ``trail`` collects the attempts, for the record and for the error.
+    """
+
+    def __init__(
+        self,
+        router: Any,
+        request: ChatRequest,
+        candidates: Sequence[Deployment],
+        gate: Gate,
+        call: Callable[[Deployment, Mapping[str, Any], float], Awaitable[T]],
+        trail: list[Attempt],
+        budget: Budget,
+    ) -> None:
+        self._router = router
+        self._request = request
+        self._candidates = {deployment.id: deployment for deployment in candidates}
+        self._gate = gate
+        self._call = call
+        self._trail = trail
+        self._budget = budget
+        self._rounds = 0
+        self._last: dict[str, Failure] = {}
+
+    async def run(self, deadline: float) -> T:
+        """The first answer that a candidate gives before ``deadline`` (loop time). Raises :class:`LumniError`."""
+        from litellm.types.router import RetryPolicy
+
+        self._deadline = deadline
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer: T = await self._router.async_function_with_retries(
+                    original_function=self._round,
+                    model="lumni",
+                    model_group_retry_policy={"lumni": RetryPolicy(DefaultRetries=self._budget.rounds - 1)},
+                    metadata={},
+                )
+                return answer
+        except Stop as stop:
+            raise stop.error from stop.__cause__
+        except TimeoutError:
+            raise self._verdict(in_time=False) from None
+
+    async def _round(self, **_: Any) -> T:
+        """One pass over the candidates that may still answer, by the Router's fallbacks."""
+        self._rounds += 1
+        ids = [id_ for id_ in self._candidates if not self._is_final(id_)]
+        try:
+            answer: T = await self._router.async_function_with_fallbacks(
+                original_function=self._attempt,
+                model=ids[0],
+                fallbacks=ids[1:],
+                max_fallbacks=len(ids),
+                num_retries=0,
+                metadata={},
+            )
+            return answer
+        except AttemptFailed:
+            if self._rounds >= self._budget.rounds:
+                # The Router would sleep once more before it gives up.
+                raise Stop(self._verdict()) from None
+            raise RoundFailed(self._wait()) from None
+
+    async def _attempt(self, model: str, **kwargs: Any) -> T:
+        deployment = self._candidates[model]
+        if (pause := self._gate.pause(deployment)) > 0:
+            failure = Failure(Outcome.SKIPPED, retry_after=pause, detail=f"not to be called for {pause:.0f} s")
+            self._last.setdefault(model, failure)
+            self._stop_if_hopeless()
+            raise AttemptFailed(failure)
+        if len(self._trail) >= self._budget.attempts:
+            raise Stop(self._verdict())
+        chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        seconds = min(self._budget.seconds, self._deadline - started)
+        try:
+            answer = await self._call(deployment, chosen["litellm_params"], seconds)
+        except AttemptFailed as failed:
+            self._failed(deployment, started, failed.failure)
+            raise
+        except asyncio.CancelledError:
+            self._note(deployment, started, Failure(Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED))
+            raise
+        except Exception as error:
+            logger.exception("a fault of ours in an attempt at %s", deployment.id)
+            self._note(deployment, started, Failure(Outcome.ERROR))
+            raise Stop(InternalError("Lumni made a mistake. The log says which, under this request's id.")) from error
+        self._note(deployment, started, Failure(Outcome.OK, 200))
+        return answer
+
+    def _failed(self, deployment: Deployment, started: float, failure: Failure) -> None:
+        self._note(deployment, started, failure)
+        self._last[deployment.id] = failure
+        if failure.outcome is Outcome.BAD_REQUEST:
+            raise Stop(
+                InvalidRequest(f"{deployment.provider} refused the request: {failure.detail}", code="bad_request")
+            )
+        self._stop_if_hopeless()
+
+    def _note(self, deployment: Deployment, started: float, failure: Failure) -> None:
+        self._gate.learn(deployment, failure.outcome, failure.retry_after)
+        now = asyncio.get_running_loop().time()
+        self._trail.append(
+            Attempt(
+                deployment=deployment.id,
+                provider=deployment.provider,
+                model=deployment.model,
+                outcome=failure.outcome,
+                started_ms=(started - self._request.received) * 1000,
+                duration_ms=(now - started) * 1000,
+                status=failure.status,
+                reason=failure.detail,
+            )
+        )
+
+    def _stop_if_hopeless(self) -> None:
+        """All candidates have failed and none can come back before the deadline: say so now rather than wait."""
+        if len(self._last) < len(self._candidates):
+            return
+        if all(self._is_final(id_) for id_ in self._candidates):
+            raise Stop(self._verdict())
+        wait = self._wait()
+        if wait is not None and asyncio.get_running_loop().time() + wait >= self._deadline:
+            raise Stop(self._verdict())
+
+    def _is_final(self, id_: str) -> bool:
+        return id_ in self._last and self._last[id_].outcome in _FINAL
+
+    def _wait(self) -> float | None:
+        """Seconds until the first candidate that may come back is callable; ``None`` when some are already."""
+        pauses = [self._gate.pause(d) for id_, d in self._candidates.items() if not self._is_final(id_)]
+        shortest = min(pauses, default=0.0)
+        return shortest if shortest > 0 else None
+
+    def _out_of_time(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._deadline
+
+    def _verdict(self, *, in_time: bool = True) -> LumniError:
+        """The error that the client sees, from what the attempts have in common."""
+        outcomes = {failure.outcome for failure in self._last.values()}
+        shown = [attempt.public() for attempt in self._trail]
+        wait = self._wait()
+        if outcomes and outcomes <= {Outcome.CONTEXT}:
+            return ContextLengthExceeded(
+                "The prompt is longer than the context window of every model tried. Shorten it."
+            )
+        if outcomes and outcomes <= {Outcome.RATE_LIMITED, Outcome.SKIPPED}:
+            return RateLimited(
+                f"All {len(self._candidates)} deployments that could answer are out of quota. Try again later.",
+                code="providers_exhausted",
+                retry_after=wait or 1.0,
+                extra={"attempts": shown},
+            )
+        if not in_time:
+            return DeadlineExceeded("No provider answered within the time for one request.", extra={"attempts": shown})
+        last = self._trail[-1].reason if self._trail else ""
+        return AllProvidersFailed(
+            f"All {len(self._candidates)} deployments that could answer failed"
+            + (f"; the last one said: {last}" if last else "")
+            + ".",
+            attempts=shown,
+            retry_after=wait,
+            retryable=not outcomes <= {Outcome.AUTH, Outcome.NOT_FOUND},
+        )

@@ -1,0 +1,44 @@
+"""LiteLLM's Router, built from the catalogue."""
+
+from typing import Any
+
+from lumni.catalogue.model import Catalogue
+from lumni.settings import Settings
+from lumni.upstream.lab_provider import register_lab
+
+# Lumni decides these itself, in one place: order, health, limits, caching, retries and their budgets.
+_OURS = frozenset(
+    {
+        "allowed_fails", "cache_responses", "context_window_fallbacks", "cooldown_time", "default_fallbacks",
+        "disable_cooldowns", "enable_pre_call_checks", "fallbacks", "max_fallbacks", "model_group_alias", "model_list",
+        "num_retries", "redis_db", "redis_host", "redis_password", "redis_port", "redis_url", "retry_policy",
+        "routing_strategy", "routing_strategy_args", "stream_timeout", "timeout",
+    }
+)  # fmt: skip
+
+
+def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
+    """A Router over the enabled deployments, each addressed by its ``model_info.id``. Its cooldowns and cache are off."""
+    from litellm.router import Router
+    from litellm.types.router import RouterGeneralSettings
+
+    register_lab(settings.lab_seed)
+    if catalogue.litellm_settings.get("drop_params") is False:
+        litellm.drop_params = False
+    known = set(Router.get_valid_args()) - _OURS
+    return Router(
+        model_list=[
+            {
+                "model_name": deployment.group,
+                "litellm_params": dict(deployment.params),
+                "model_info": {**deployment.info, "id": deployment.id},
+            }
+            for deployment in catalogue.enabled
+        ],
+        num_retries=0,
+        disable_cooldowns=True,
+        cache_responses=False,
+        ignore_invalid_deployments=False,
+        router_general_settings=RouterGeneralSettings(async_only_mode=True),
+        **{name: value for name, value in catalogue.router_settings.items() if name in known},
+    )

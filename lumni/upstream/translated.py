@@ -1,0 +1,160 @@
+"""The translated lane: one attempt at one deployment through ``litellm.acompletion``."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from lumni.catalogue.model import Deployment
+from lumni.types import ChatRequest, Json, Outcome, Usage
+from lumni.upstream import failures, normalise, parameters
+from lumni.upstream.answer import WholeAnswer
+from lumni.upstream.chunks import ChunkShaper
+from lumni.upstream.failures import AttemptFailed, Failure
+from lumni.upstream.tap import StreamTap
+from lumni.upstream.toolcheck import broken_tool_call
+
+
+class TranslatedLane:
+    """LiteLLM translates the request for the provider and the answer back. Holds what providers refused so far."""
+
+    def __init__(self, litellm: Any) -> None:
+        self._litellm = litellm
+        self._supported: dict[str, frozenset[str]] = {}
+        self._refused: dict[str, set[str]] = {}
+
+    async def complete(
+        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
+    ) -> WholeAnswer:
+        """One whole answer within ``seconds``. Raises :class:`AttemptFailed`."""
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._call(request, deployment, {**params, "timeout": seconds})
+            dumped = response.model_dump()
+        except Exception as error:
+            raise AttemptFailed(failures.read(error)) from error
+        body = normalise.completion(dumped)
+        for choice in body["choices"]:
+            check_tools(request, choice["message"].get("tool_calls") or (), choice["finish_reason"])
+        return WholeAnswer(deployment, body, normalise.usage_of(dumped.get("usage") or {}))
+
+    async def open(
+        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float, idle: float
+    ) -> "TranslatedStream":
+        """A stream with its first content, within ``seconds``; ``idle`` bounds later silences.
+
+        Raises :class:`AttemptFailed`, also for a stream that ends before it said anything.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                options = {"stream": True, "stream_options": {"include_usage": True}, "timeout": max(seconds, idle)}
+                wrapper = await self._call(request, deployment, {**params, **options})
+                stream = TranslatedStream(request, deployment, wrapper, idle)
+                try:
+                    await stream.commit()
+                except BaseException:
+                    await stream.aclose()
+                    raise
+        except Exception as error:
+            raise AttemptFailed(failures.read(error)) from error
+        return stream
+
+    async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
+        """Ask; if the provider names optional parameters that it refuses, ask again without them."""
+        refused = self._refused.setdefault(deployment.id, set())
+        supported = self._supported_by(deployment)
+        for _ in range(3):
+            body = {name: value for name, value in request.body.items() if name not in refused}
+            arguments = parameters.for_deployment(body, supported)
+            try:
+                return await self._litellm.acompletion(
+                    **{**params, **arguments, "messages": request.messages, "max_retries": 0, "num_retries": 0}
+                )
+            except Exception as error:
+                failure = failures.read(error)
+                named = parameters.refused(body, failure.detail) if failure.outcome is Outcome.BAD_REQUEST else set()
+                if not named:
+                    raise
+                refused |= named
+        raise AttemptFailed(Failure(Outcome.BAD_REQUEST, 400, detail="the provider keeps refusing parameters"))
+
+    def _supported_by(self, deployment: Deployment) -> frozenset[str]:
+        if deployment.id not in self._supported:
+            provider = deployment.model.split("/", 1)[0]
+            listed = self._litellm.get_supported_openai_params(model=deployment.model_id, custom_llm_provider=provider)
+            self._supported[deployment.id] = frozenset(listed or parameters.STANDARD)
+        return self._supported[deployment.id]
+
+
+class TranslatedStream:
+    """LiteLLM's stream as OpenAI chunks. See :class:`lumni.upstream.answer.StreamedAnswer`."""
+
+    def __init__(self, request: ChatRequest, deployment: Deployment, wrapper: Any, idle: float) -> None:
+        self.deployment = deployment
+        self.usage = Usage(estimated=True)
+        self.usage_body: Json = {}
+        self.finish_reason: str | None = None
+        self.shaper = ChunkShaper()
+        self._request = request
+        self._wrapper = wrapper
+        self._tap = StreamTap(wrapper)
+        self._idle = idle
+        self._head: list[Json] = []
+        self._ended = False
+
+    async def commit(self) -> None:
+        """Read up to the first content: until then another deployment can still take over unseen."""
+        while not self._ended and not any(spoken.text or spoken.tools for spoken in self.shaper.spoken.values()):
+            self._head.extend(await self._read())
+        if not self._head:
+            raise AttemptFailed(Failure(Outcome.UNAVAILABLE, detail="the stream ended before it said anything"))
+
+    async def __aiter__(self) -> AsyncIterator[Json]:
+        """Raises :class:`AttemptFailed` with ``CUT`` when the stream breaks off."""
+        for chunk in self._head:
+            yield chunk
+        while not self._ended:
+            try:
+                async with asyncio.timeout(self._idle):
+                    chunks = await self._read()
+            except Exception as error:
+                failure = failures.read(error)
+                detail = "the stream fell silent" if failure.outcome is Outcome.TIMEOUT else failure.detail
+                raise AttemptFailed(Failure(Outcome.CUT, failure.status, detail=detail)) from error
+            for chunk in chunks:
+                yield chunk
+
+    async def aclose(self) -> None:
+        """Hang up. A stream that breaks while closing is closed all the same."""
+        with suppress(Exception):
+            await self._wrapper.aclose()
+
+    async def _read(self) -> list[Json]:
+        """The next of LiteLLM's chunks in OpenAI's shape; at the end the finish chunks."""
+        try:
+            chunk = await anext(self._wrapper)
+        except StopAsyncIteration:
+            return self._end()
+        dumped = chunk.model_dump()
+        if dumped.get("usage"):
+            self.usage_body = normalise.usage_body(dumped["usage"])
+            self.usage = normalise.usage_of(dumped["usage"])
+        return list(self.shaper.feed(dumped))
+
+    def _end(self) -> list[Json]:
+        self._ended = True
+        reasons = self._tap.reasons()
+        if not reasons:
+            raise AttemptFailed(Failure(Outcome.CUT, detail="the stream ended without a finish reason"))
+        chunks = list(self.shaper.finish(reasons))
+        for spoken in self.shaper.spoken.values():
+            calls = [{"function": {"name": t.name, "arguments": t.arguments}} for t in spoken.tools.values()]
+            check_tools(self._request, calls, spoken.finish)
+        self.finish_reason = self.shaper.spoken[min(self.shaper.spoken)].finish
+        return chunks
+
+
+def check_tools(request: ChatRequest, calls: Any, finish_reason: str | None) -> None:
+    """Raise :class:`AttemptFailed` for a call that no client can carry out; one cut by a length limit is no fault."""
+    if calls and finish_reason != "length" and (fault := broken_tool_call(request.body.get("tools") or (), calls)):
+        raise AttemptFailed(Failure(Outcome.UNAVAILABLE, detail=fault))
