@@ -71,7 +71,8 @@ class _PoolState:
             meter.charge(need.of(meter.window.kind), now - ago if meter.window.kind == "requests" else now)
 
     def idle(self) -> bool:
-        return not (self.held or self.blocked) and all(
+        learned = len(self.meters) > len(self.windows or ())
+        return not (self.held or self.blocked or learned) and all(
             meter.learned_limit is None and not (meter.log or meter.debt or meter.blocked)
             for meter in self.meters.values()
         )

@@ -63,7 +63,7 @@ class RedisStore:
         pools = list({pool.id: pool for draw in draws for pool in draw.pools}.values())
         places = {pool.id: place for place, pool in enumerate(pools, 1)}
         name, lease_ms = token_hex(8), milliseconds(lease)
-        wanted = [{"pools": [places[pool.id] for pool in draw.pools], "need": draw.need} for draw in draws]
+        wanted = [{"pools": [places[pool.id] for pool in draw.pools], "need": tuple(draw.need)} for draw in draws]
         reply = await self._run("reserve", pools, now, draws=wanted, id=name, lease=lease_ms)
         if reply[0]:
             at = int(reply[1])
@@ -84,10 +84,10 @@ class RedisStore:
         places = {pool.id: place for place, pool in enumerate(pools, 1)}
         words = [_word(places[pool.id], word) for pool, own in route(corrections, pools) for word in own]
         gains = bool(words or counted_ago or not actual.covers(need))
-        return await self._settle(reservation, now, used=actual, ago=milliseconds(counted_ago), words=words, tell=gains)
+        return await self._settle(reservation, now, used=tuple(actual), ago=milliseconds(counted_ago), words=words, tell=gains)
 
     async def release(self, reservation: Reservation, now: float) -> bool:
-        return await self._settle(reservation, now, used=NOTHING, ago=0, tell=True)
+        return await self._settle(reservation, now, used=tuple(NOTHING), ago=0, tell=True)
 
     async def expire(self, pools: Sequence[Pool], now: float) -> int:
         return int(await self._run("expire", pools, now))
@@ -116,7 +116,7 @@ class RedisStore:
 
     async def _settle(self, reservation: Reservation, now: float, **request: Any) -> bool:
         need, pools = reservation.draw.need, reservation.draw.pools
-        held = {"id": reservation.id, "at": reservation.at_ms, "need": need}
+        held = {"id": reservation.id, "at": reservation.at_ms, "need": tuple(need)}
         return bool(await self._run("settle", pools, now, **held, **request))
 
     async def _run(self, operation: str, pools: Sequence[Pool], now: float, **request: Any) -> Any:
