@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
+from math import ceil
 from zoneinfo import ZoneInfo
 
 from lumni.quota.model import DAY, MONTH, Window
@@ -13,7 +14,13 @@ POOL_BLOCK_MS = 60_000  # … and a whole pool so long, since most limits are pe
 
 
 def milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
+    """Whole milliseconds, rounded down; a microsecond of grace makes up for binary fractions."""
+    return int(seconds * 1000 + 0.001)
+
+
+def milliseconds_up(seconds: float) -> int:
+    """Whole milliseconds, rounded up, with the same grace."""
+    return ceil(seconds * 1000 - 0.001)
 
 
 def round_up(time_ms: int, width_ms: int) -> int:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from secrets import token_hex
 from typing import Any
 
-from lumni.quota.clockwork import POOL_BLOCK_MS, milliseconds
+from lumni.quota.clockwork import POOL_BLOCK_MS, milliseconds, milliseconds_up
 from lumni.quota.meter import Held, Meter
 from lumni.quota.model import (
     NOTHING,
@@ -213,7 +212,7 @@ class MemoryStore:
                 meter = state.meters[word.key]
                 meter.learn(word, now, state.in_flight.of(meter.window.kind))
             elif word.refused:
-                block = POOL_BLOCK_MS if word.reset_in is None else ceil(word.reset_in * 1000)
+                block = POOL_BLOCK_MS if word.reset_in is None else milliseconds_up(word.reset_in)
                 state.blocked = max(state.blocked, now + block)
             elif word.reset_in == 0:
                 state.blocked = 0

@@ -3,9 +3,8 @@
 from bisect import bisect_right, insort
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from math import ceil
 
-from lumni.quota.clockwork import DEFAULT_BLOCK_MS, calendar_resets, drops_at, round_up
+from lumni.quota.clockwork import DEFAULT_BLOCK_MS, calendar_resets, drops_at, milliseconds_up, round_up
 from lumni.quota.model import Amounts, Correction, Window, WindowState
 
 
@@ -103,7 +102,7 @@ class Meter:
 
     def learn(self, word: Correction, now: int, reserved: int) -> None:
         """Take a provider's word; see ``Correction``."""
-        reset_in = None if word.reset_in is None else ceil(word.reset_in * 1000)
+        reset_in = None if word.reset_in is None else milliseconds_up(word.reset_in)
         if word.limit is not None:
             self.learned_limit = word.limit
         if self.window.style == "fixed" and not self.resets and reset_in:

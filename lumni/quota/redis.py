@@ -13,7 +13,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from lumni.quota.clockwork import calendar_resets, milliseconds
+from lumni.quota.clockwork import calendar_resets, milliseconds, milliseconds_up
 from lumni.quota.model import (
     NOTHING,
     Amounts,
@@ -84,7 +84,9 @@ class RedisStore:
         places = {pool.id: place for place, pool in enumerate(pools, 1)}
         words = [_word(places[pool.id], word) for pool, own in route(corrections, pools) for word in own]
         gains = bool(words or counted_ago or not actual.covers(need))
-        return await self._settle(reservation, now, used=tuple(actual), ago=milliseconds(counted_ago), words=words, tell=gains)
+        return await self._settle(
+            reservation, now, used=tuple(actual), ago=milliseconds(counted_ago), words=words, tell=gains
+        )
 
     async def release(self, reservation: Reservation, now: float) -> bool:
         return await self._settle(reservation, now, used=tuple(NOTHING), ago=0, tell=True)
@@ -176,7 +178,7 @@ def _spec(window: Window, resets: Sequence[int]) -> list[Any]:
 
 def _word(place: int, word: Correction) -> list[Any]:
     """A correction as the script reads it; -1 stands for what wasn't said."""
-    reset_ms = -1 if word.reset_in is None else -int(-word.reset_in * 1000 // 1)
+    reset_ms = -1 if word.reset_in is None else milliseconds_up(word.reset_in)
     limit = -1 if word.limit is None else word.limit
     remaining = -1 if word.remaining is None else word.remaining
     return [place, word.key, limit, remaining, reset_ms, int(word.refused)]
