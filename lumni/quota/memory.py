@@ -72,7 +72,7 @@ class _PoolState:
     def idle(self) -> bool:
         learned = len(self.meters) > len(self.windows or ())
         return not (self.held or self.blocked or learned) and all(
-            meter.learned_limit is None and not (meter.log or meter.debt or meter.blocked)
+            meter.learned_limit is None and meter.anchor is None and not (meter.log or meter.debt or meter.blocked)
             for meter in self.meters.values()
         )
 

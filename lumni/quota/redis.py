@@ -58,16 +58,21 @@ class RedisStore:
         self._specs: dict[str, tuple[Pool, int, orjson.Fragment]] = {}
         self._wakes: list[Wake] = []
         self._listener: asyncio.Task[None] | None = None
+        self._undoing: set[asyncio.Task[None]] = set()
 
     async def reserve(self, draws: Sequence[Draw], now: float, *, lease: float) -> Granted | Refused:
         pools = list({pool.id: pool for draw in draws for pool in draw.pools}.values())
         places = {pool.id: place for place, pool in enumerate(pools, 1)}
         name, lease_ms = token_hex(8), milliseconds(lease)
         wanted = [{"pools": [places[pool.id] for pool in draw.pools], "need": tuple(draw.need)} for draw in draws]
-        reply = await self._run("reserve", pools, now, draws=wanted, id=name, lease=lease_ms)
+        asking = asyncio.ensure_future(self._run("reserve", pools, now, draws=wanted, id=name, lease=lease_ms))
+        try:
+            reply = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._undo(asking, name, draws, lease_ms, now)
+            raise
         if reply[0]:
-            at = int(reply[1])
-            return Granted(reply[0] - 1, Reservation(name, draws[reply[0] - 1], at, at + lease_ms))
+            return _granted(reply, name, draws, lease_ms)
         return Refused(tuple(_refusal(draw, row, pools) for draw, row in zip(draws, reply[1], strict=True)))
 
     async def settle(
@@ -109,12 +114,26 @@ class RedisStore:
         return lambda: self._wakes.remove(wake)
 
     async def close(self) -> None:
-        """Stop listening; the client stays open, it belongs to the caller."""
+        """Stop listening and finish what is being given back; the client stays open, it belongs to the caller."""
+        await asyncio.gather(*self._undoing)
         if self._listener is not None:
             self._listener.cancel()
             with suppress(asyncio.CancelledError):
                 await self._listener
             self._listener = None
+
+    def _undo(self, asking: "asyncio.Future[Any]", name: str, draws: Sequence[Draw], lease_ms: int, now: float) -> None:
+        """Whoever asked has left: give back what the answer will bring."""
+
+        async def give_back() -> None:
+            with suppress(RedisError):
+                reply = await asking
+                if reply[0]:
+                    await self.release(_granted(reply, name, draws, lease_ms).reservation, now)
+
+        task = asyncio.get_running_loop().create_task(give_back())
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
 
     async def _settle(self, reservation: Reservation, now: float, **request: Any) -> bool:
         need, pools = reservation.draw.need, reservation.draw.pools
@@ -182,6 +201,11 @@ def _word(place: int, word: Correction) -> list[Any]:
     limit = -1 if word.limit is None else word.limit
     remaining = -1 if word.remaining is None else word.remaining
     return [place, word.key, limit, remaining, reset_ms, int(word.refused)]
+
+
+def _granted(reply: Sequence[Any], name: str, draws: Sequence[Draw], lease_ms: int) -> Granted:
+    index, at = reply[0] - 1, int(reply[1])
+    return Granted(index, Reservation(name, draws[index], at, at + lease_ms))
 
 
 def _refusal(draw: Draw, row: Sequence[Any], pools: Sequence[Pool]) -> Refusal:

@@ -186,3 +186,4 @@ class Model:
     def _spend(self, pool: ModelPool, used: Amounts, now: int, counted: int) -> None:
         for meter in pool.meters.values():
             meter.add(used.of(meter.window.kind), counted if meter.window.kind == "requests" else now)
+            meter.pass_time(now)

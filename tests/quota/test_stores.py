@@ -61,6 +61,7 @@ class Agreement(RuleBasedStateMachine):
         self.memory = MemoryStore()
         self.lua = RedisStore(self.client, prefix=f"agree-{next(_names)}", server_time=False)
         self.model = Model(ALL)
+        self.model.pass_time(self.now)
         self.exact = True  # until a provider's word or an underestimate: from then on use may exceed a limit
 
     def teardown(self) -> None:
@@ -162,7 +163,7 @@ def machine(valkey_url: str) -> type[Agreement]:
 
 def test_stores_agree_with_the_model(machine: type[Agreement]) -> None:
     """000-20, 000-22, 003-11: memory, Lua and the plain model agree over random interleavings; no limit is exceeded."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)

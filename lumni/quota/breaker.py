@@ -1,0 +1,159 @@
+"""One breaker a deployment: after some failures in a row it isn't called for a while, then one probe decides.
+
+    closed --3 failures in a row--> open --600 s--> half-open --probe answered--> closed
+                                     ^                  |
+                                     +---probe failed---+
+
+Only the deployment's health counts. Quota that is used up, requests that are wrong everywhere and clients that leave
+are no failures: they change nothing, but a probe that ends so is no probe, and the next call is one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from lumni.types import Json, Outcome
+
+State = Literal["closed", "open", "half_open"]
+
+FAILURES = frozenset({Outcome.UNAVAILABLE, Outcome.TIMEOUT, Outcome.CUT})
+TAKEN_OUT = {Outcome.AUTH: "the account's key was refused", Outcome.NOT_FOUND: "the provider has no such model"}
+HISTORY = 50
+
+
+class Event(NamedTuple):
+    """One line of a breaker's history. ``at`` is Unix time."""
+
+    at: float
+    outcome: str
+    state: State
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Breaker:
+    """State of one deployment. Times are Unix time in seconds."""
+
+    failures: int = 0
+    successes: int = 0
+    total_failures: int = 0
+    opened_at: float | None = None
+    recovery: float = 600.0
+    probe_until: float = 0.0
+    reason: str = ""
+    last_failure: float | None = None
+    history: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+    def state(self, now: float) -> State:
+        if self.opened_at is None:
+            return "closed"
+        return "open" if now < self.opened_at + self.recovery else "half_open"
+
+    def opens_in(self, now: float) -> float:
+        """Seconds until a call may be made: 0 when closed; the rest of a running probe's time when half-open."""
+        if self.opened_at is None:
+            return 0.0
+        return max(0.0, self.opened_at + self.recovery - now, self.probe_until - now)
+
+
+class Breakers:
+    """The breakers of all deployments in one process.
+
+    ``threshold`` failures in a row open one for ``recovery`` seconds. A probe that hasn't ended after ``probe_time``
+    seconds is given up, so that a lost one can't keep its deployment out. ``clock`` returns Unix time.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, threshold: int = 3, recovery: float = 600.0, probe_time: float = 120.0
+    ) -> None:
+        if threshold < 1 or recovery < 0:
+            raise ValueError("a breaker needs at least one failure, and time that doesn't run backwards")
+        self._clock = clock
+        self._threshold = threshold
+        self._recovery = recovery
+        self._probe_time = probe_time
+        self._breakers: dict[str, Breaker] = {}
+
+    def state(self, deployment: str) -> State:
+        breaker = self._breakers.get(deployment)
+        return breaker.state(self._clock()) if breaker else "closed"
+
+    def blocked(self, deployment: str) -> tuple[str, float] | None:
+        """Why it can't be called, and for how many seconds; ``None`` when it can. Takes nothing."""
+        breaker, now = self._breakers.get(deployment), self._clock()
+        if breaker is None or (wait := breaker.opens_in(now)) <= 0:
+            return None
+        waiting = "a probe is on its way" if breaker.state(now) == "half_open" else breaker.reason
+        return waiting, wait
+
+    def allow(self, deployment: str) -> bool:
+        """Whether to call it now. In half-open state the first who asks gets the probe, and all others no."""
+        if self.blocked(deployment):
+            return False
+        breaker, now = self._breakers.get(deployment), self._clock()
+        if breaker and breaker.opened_at is not None:
+            breaker.probe_until = now + self._probe_time
+        return True
+
+    def record(self, deployment: str, outcome: Outcome, detail: str = "") -> None:
+        """Take in how a call ended. ``detail`` is shown to admins only."""
+        breaker = self._breakers.setdefault(deployment, Breaker(recovery=self._recovery))
+        now = self._clock()
+        breaker.probe_until = 0.0
+        if outcome is Outcome.OK:
+            breaker.successes += 1
+            breaker.failures, breaker.opened_at, breaker.reason = 0, None, ""
+        elif outcome in FAILURES or outcome in TAKEN_OUT:
+            self._fail(breaker, outcome, now)
+        else:
+            return
+        breaker.history.append(Event(now, str(outcome), breaker.state(now), detail))
+
+    def reset(self, deployment: str) -> None:
+        """Close it by hand; its history stays."""
+        breaker = self._breakers.get(deployment)
+        if breaker:
+            breaker.failures, breaker.opened_at, breaker.probe_until, breaker.reason = 0, None, 0.0, ""
+            breaker.history.append(Event(self._clock(), "reset", "closed"))
+
+    def view(self, deployment: str) -> Json:
+        """What an admin sees: state, counts and rate of failures, times (Unix) and history, the newest last."""
+        breaker, now = self._breakers.get(deployment) or Breaker(recovery=self._recovery), self._clock()
+        total = breaker.successes + breaker.total_failures
+        return {
+            "deployment": deployment,
+            "state": breaker.state(now),
+            "reason": breaker.reason,
+            "consecutive_failures": breaker.failures,
+            "failures": breaker.total_failures,
+            "successes": breaker.successes,
+            "failure_rate": round(breaker.total_failures / total, 4) if total else 0.0,
+            "failure_threshold": self._threshold,
+            "recovery_timeout": breaker.recovery,
+            "retry_in": round(breaker.opens_in(now), 3),
+            "last_failure": breaker.last_failure,
+            "history": [event._asdict() for event in breaker.history],
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Open breakers and counts of failures, as JSON, for a restart."""
+        return {
+            name: {"failures": b.failures, "opened_at": b.opened_at, "recovery": b.recovery, "reason": b.reason}
+            for name, b in self._breakers.items()
+            if b.failures
+        }
+
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Take up what ``dump`` wrote."""
+        for name, saved in dumped.items():
+            self._breakers[name] = Breaker(**saved)
+
+    def _fail(self, breaker: Breaker, outcome: Outcome, now: float) -> None:
+        breaker.failures += 1
+        breaker.total_failures += 1
+        breaker.last_failure = now
+        half_open = breaker.opened_at is not None
+        if outcome in TAKEN_OUT or half_open or breaker.failures >= self._threshold:
+            times = f"{breaker.failures} failures in a row, the last one: {outcome}"
+            breaker.opened_at, breaker.reason = now, TAKEN_OUT.get(outcome, times)
