@@ -69,6 +69,10 @@ class _PoolState:
         for meter in self.meters.values():
             meter.charge(need.of(meter.window.kind), now - ago if meter.window.kind == "requests" else now)
 
+    def rows(self, pool: str, now: int) -> list[WindowState]:
+        flying, blocked = self.in_flight, self.blocked
+        return [meter.state(pool, now, flying.of(meter.window.kind), blocked) for meter in self.meters.values()]
+
     def idle(self) -> bool:
         learned = len(self.meters) > len(self.windows or ())
         return not (self.held or self.blocked or learned) and all(
@@ -104,12 +108,7 @@ class MemoryStore:
             refusal = _refusal(draw, states, now_ms)
             if refusal is None:
                 reservation = Reservation(token_hex(8), draw, now_ms, now_ms + milliseconds(lease))
-                for state in states:
-                    if lease > 0:
-                        state.hold(reservation.id, Held(reservation.expires_ms, now_ms, draw.need))
-                    else:
-                        state.spend(draw.need, now_ms, 0)
-                return Granted(index, reservation)
+                return self._take(index, reservation, states)
             refusals.append(refusal)
         return Refused(tuple(refusals))
 
@@ -154,9 +153,7 @@ class MemoryStore:
         now_ms = milliseconds(now)
         rows: list[WindowState] = []
         for pool in pools:
-            state = self._state(pool, now_ms)
-            flying, blocked = state.in_flight, state.blocked
-            rows += [m.state(pool.id, now_ms, flying.of(m.window.kind), blocked) for m in state.meters.values()]
+            rows += self._state(pool, now_ms).rows(pool.id, now_ms)
         return tuple(rows)
 
     def subscribe(self, wake: Wake) -> Callable[[], None]:
@@ -189,6 +186,18 @@ class MemoryStore:
                 entries = [(stamp, amount) for stamp, amount in log]
                 used = sum(amount for _, amount in entries)
                 state.meters[key] = Meter(Window.learned(key), limit, anchor, blocked, used, entries, debt, debt_at)
+
+    def _take(self, index: int, reservation: Reservation, states: Sequence[_PoolState]) -> Granted:
+        draw, now, expires = reservation.draw, reservation.at_ms, reservation.expires_ms
+        if expires > now:
+            for state in states:
+                state.hold(reservation.id, Held(expires, now, draw.need))
+            return Granted(index, reservation)
+        rows: list[WindowState] = []
+        for pool, state in zip(draw.pools, states, strict=True):
+            state.spend(draw.need, now, 0)
+            rows += state.rows(pool.id, now)
+        return Granted(index, reservation, tuple(rows))
 
     def _configured(self, pool: Pool) -> _PoolState:
         state = self._pools.get(pool.id)

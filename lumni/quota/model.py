@@ -142,10 +142,14 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The first candidate that fits, by its place in what was asked."""
+    """The first candidate that fits, by its place in what was asked.
+
+    ``states`` are its windows right after; only filled when it was spent at once, by a lease of 0 seconds.
+    """
 
     index: int
     reservation: Reservation
+    states: "tuple[WindowState, ...]" = ()
 
 
 Reason = Literal["full", "blocked", "too_large"]

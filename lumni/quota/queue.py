@@ -2,9 +2,9 @@
 
 Max–min: among the waiting, the student who has received least of late, relative to her weight, is served first; the
 greedy one waits, and nobody's share depends on how many requests others pile up. Courses of higher priority go before
-others, but who waits long is moved up to them, so that nobody starves. Whoever fits is served: a student behind one whose large
-request doesn't fit yet isn't held up, unless that one has been passed over for ``CLAIM_AFTER`` seconds; then the pools
-that can serve it first are kept for it.
+others, but who waits long is moved up to them, so that nobody starves. Whoever fits is served: a
+student behind one whose large request doesn't fit yet isn't held up, unless that one has been passed over for
+``CLAIM_AFTER`` seconds; then the pools that can serve it first are kept for it.
 
 One event loop's queue; each process has its own before the same store.
 """

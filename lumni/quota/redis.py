@@ -72,7 +72,7 @@ class RedisStore:
             self._undo(asking, name, draws, lease_ms, now)
             raise
         if reply[0]:
-            return _granted(reply, name, draws, lease_ms)
+            return _granted(reply, name, draws, lease_ms, pools)
         return Refused(tuple(_refusal(draw, row, pools) for draw, row in zip(draws, reply[1], strict=True)))
 
     async def settle(
@@ -129,7 +129,7 @@ class RedisStore:
             with suppress(RedisError):
                 reply = await asking
                 if reply[0]:
-                    await self.release(_granted(reply, name, draws, lease_ms).reservation, now)
+                    await self.release(_granted(reply, name, draws, lease_ms, ()).reservation, now)
 
         task = asyncio.get_running_loop().create_task(give_back())
         self._undoing.add(task)
@@ -203,9 +203,10 @@ def _word(place: int, word: Correction) -> list[Any]:
     return [place, word.key, limit, remaining, reset_ms, int(word.refused)]
 
 
-def _granted(reply: Sequence[Any], name: str, draws: Sequence[Draw], lease_ms: int) -> Granted:
+def _granted(reply: Sequence[Any], name: str, draws: Sequence[Draw], lease_ms: int, pools: Sequence[Pool]) -> Granted:
     index, at = reply[0] - 1, int(reply[1])
-    return Granted(index, Reservation(name, draws[index], at, at + lease_ms))
+    states = tuple(_state(row, pools[row[0] - 1]) for row in reply[2]) if pools else ()
+    return Granted(index, Reservation(name, draws[index], at, at + lease_ms), states)
 
 
 def _refusal(draw: Draw, row: Sequence[Any], pools: Sequence[Pool]) -> Refusal:

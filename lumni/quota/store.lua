@@ -343,13 +343,28 @@ end
 
 local operations = {}
 
+local function describe(pool, i, rows)
+  for _, w in ipairs(pool.windows) do
+    local limit = limit_of(pool, w)
+    local blocked = math.max(0, (pool.fields['b' .. w.key] or 0) - now, (pool.fields.b or 0) - now)
+    rows[#rows + 1] = {
+      i, w.key, limit or -1, used(pool, w), in_flight(pool, w.letter), new_at(pool, w) - now, blocked,
+      limit and limit == pool.fields['l' .. w.key] and 1 or 0,
+    }
+  end
+end
+
 function operations.reserve(pools)
   local refusals = {}
   for index, draw in ipairs(request.draws) do
     local no = refusal(draw, pools)
     if not no then
-      for _, i in ipairs(draw.pools) do take(pools[i], draw.need) end
-      return {index, now}
+      local rows = {}
+      for _, i in ipairs(draw.pools) do
+        take(pools[i], draw.need)
+        if request.lease <= 0 then describe(pools[i], i, rows) end
+      end
+      return {index, now, rows}
     end
     refusals[index] = no
   end
@@ -395,16 +410,8 @@ end
 function operations.snapshot(pools)
   local rows = {}
   for i = 1, #KEYS do
-    local pool = load(i)
-    pools[i] = pool
-    for _, w in ipairs(pool.windows) do
-      local limit = limit_of(pool, w)
-      local blocked = math.max(0, (pool.fields['b' .. w.key] or 0) - now, (pool.fields.b or 0) - now)
-      rows[#rows + 1] = {
-        i, w.key, limit or -1, used(pool, w), in_flight(pool, w.letter), new_at(pool, w) - now, blocked,
-        limit and limit == pool.fields['l' .. w.key] and 1 or 0,
-      }
-    end
+    pools[i] = load(i)
+    describe(pools[i], i, rows)
   end
   return rows
 end

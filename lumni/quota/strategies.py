@@ -1,0 +1,100 @@
+"""In which order candidates are tried. Pure: what is known of each goes in, places come out, the best first.
+
+Every order is total and stable: equal candidates keep the order in which they came (the plan's).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import expm1, inf, log
+from typing import Literal
+
+from lumni.quota.model import Amounts, WindowState
+
+Strategy = Literal["priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"]
+
+SCARCITY_RATIO = 20.0  # of the most to the least valuable use of a scarce call: U / L of the pricing formula below
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a candidate now.
+
+    ``latency`` in seconds and ``cost`` in nano-USD of this request: ``None`` when unknown, which sorts last.
+    ``quality`` in [0, 1]; ``used`` counts its requests in the recent window; ``windows`` are those of its pools.
+    """
+
+    deployment: str
+    priority: int = 0
+    used: int = 0
+    latency: float | None = None
+    cost: int | None = None
+    quality: float = 0.5
+    windows: tuple[WindowState, ...] = ()
+
+
+def order(
+    strategy: Strategy,
+    standings: Sequence[Standing],
+    *,
+    turn: int = 0,
+    need: Amounts | None = None,
+    gain: float = 0.5,
+) -> list[int]:
+    """Places of ``standings``, the first to try first.
+
+    ``turn`` counts the requests of the same candidates, for ``round_robin``. ``need`` and ``gain`` are for
+    ``adaptive``: what the request takes, and in [0, 1] how much a strong model is expected to improve its answer.
+    """
+    places = range(len(standings))
+    if strategy == "round_robin":
+        return [(place + turn) % len(standings) for place in places]
+    keys: Mapping[str, Callable[[Standing], float]] = {
+        "priority": lambda s: s.priority,
+        "least_used": lambda s: s.used,
+        "least_latency": lambda s: inf if s.latency is None else s.latency,
+        "lowest_cost": lambda s: inf if s.cost is None else s.cost,
+        "quality": lambda s: -s.quality,
+        "adaptive": lambda s: shadow_price(s.windows, need or Amounts()) - gain * s.quality,
+    }
+    key = keys[strategy]
+    return sorted(places, key=lambda place: key(standings[place]))
+
+
+def shadow_price(windows: Sequence[WindowState], need: Amounts) -> float:
+    """What taking ``need`` from a deployment's pools costs those who come later, in [0, 1].
+
+    It is the highest price of its windows, because the scarcest one decides how many calls are left:
+
+        price = (R^z - 1) / (R - 1),   z = max(0, 1 - left / (limit * time)),   R = U / L
+
+    ``left`` is what remains once this call is made, as a part of ``limit``; ``time`` is the part of the window's period
+    until it is new. So z is how far the pool is behind an even pace: 0 while what is left would last to the reset (then
+    it is worth nothing to save it: unused quota is lost), 1 when nothing is left. The exponential in z is the threshold
+    of the online knapsack problem (Zhou, Chakrabarty and Lukose 2008, "Budget constrained bidding in keyword auctions
+    and online knapsack problems"), where a request is worth taking if its value exceeds a price that rises from the
+    least value L to the greatest U as the knapsack fills; it is within ln(U / L) + 1 of a clairvoyant one. Here the
+    value is ``gain * quality``, and 1 is the greatest that it can be.
+    """
+    return max((_price(window, need) for window in windows), default=0.0)
+
+
+def headroom(windows: Sequence[WindowState], need: Amounts) -> float:
+    """The scarcest window's part that is left after ``need``, in [0, 1]; 0 when it doesn't fit, 1 without limits."""
+    return min((_left_part(window, need) for window in windows), default=1.0)
+
+
+def _left_part(window: WindowState, need: Amounts) -> float:
+    if window.blocked_in > 0:
+        return 0.0
+    if window.left is None or window.limit is None:
+        return 1.0
+    return max(0, window.left - need.of(window.kind)) / window.limit if window.limit else 0.0
+
+
+def _price(window: WindowState, need: Amounts) -> float:
+    left = _left_part(window, need)
+    time = min(1.0, window.reset_in / window.period)
+    if left >= time:
+        return 0.0
+    behind = 1 - left / time
+    return expm1(behind * log(SCARCITY_RATIO)) / (SCARCITY_RATIO - 1)
