@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError, NoScriptError, RedisError  # noqa: A004
 
 from lumni.quota.clockwork import calendar_resets, milliseconds, milliseconds_up
 from lumni.quota.model import (
@@ -147,11 +147,17 @@ class RedisStore:
         request["pools"] = [self._spec(pool, now_ms) for pool in pools]
         request["channel"] = self._channel
         keys = [self._prefix + pool.id for pool in pools]
-        body = orjson.dumps(request)
+        arguments = (len(keys), *keys, operation, orjson.dumps(request))
         try:
-            return await self._command("EVALSHA", self._sha, len(keys), *keys, operation, body)
+            return await self._evaluate(arguments)
+        except ConnectionError:  # a pooled connection outlived its server; were this done twice, a lease would expire
+            return await self._evaluate(arguments)
+
+    async def _evaluate(self, arguments: Sequence[Any]) -> Any:
+        try:
+            return await self._command("EVALSHA", self._sha, *arguments)
         except NoScriptError:  # Redis was restarted or flushed
-            return await self._command("EVAL", _script(), len(keys), *keys, operation, body)
+            return await self._command("EVAL", _script(), *arguments)
 
     def _spec(self, pool: Pool, now_ms: int) -> orjson.Fragment:
         """The pool's windows as the script reads them, made once until a calendar turns a page."""
