@@ -55,7 +55,7 @@ class RedisStore:
         self._channel = f"{{{prefix}}}:wake"
         self._server_time = server_time
         self._sha = sha1(_script().encode(), usedforsecurity=False).hexdigest()
-        self._specs: dict[str, tuple[Pool, int, orjson.Fragment]] = {}
+        self._specs: dict[str, tuple[Pool, int, bytes]] = {}
         self._wakes: list[Wake] = []
         self._listener: asyncio.Task[None] | None = None
         self._undoing: set[asyncio.Task[None]] = set()
@@ -144,10 +144,10 @@ class RedisStore:
         now_ms = milliseconds(now)
         if not self._server_time:
             request["now"] = now_ms
-        request["pools"] = [self._spec(pool, now_ms) for pool in pools]
         request["channel"] = self._channel
         keys = [self._prefix + pool.id for pool in pools]
-        arguments = (len(keys), *keys, operation, orjson.dumps(request))
+        windows = [self._windows(pool, now_ms) for pool in pools]
+        arguments = (len(keys), *keys, operation, orjson.dumps(request), *windows)
         try:
             return await self._evaluate(arguments)
         except ConnectionError:  # a pooled connection outlived its server; were this done twice, a lease would expire
@@ -159,7 +159,7 @@ class RedisStore:
         except NoScriptError:  # Redis was restarted or flushed
             return await self._command("EVAL", _script(), *arguments)
 
-    def _spec(self, pool: Pool, now_ms: int) -> orjson.Fragment:
+    def _windows(self, pool: Pool, now_ms: int) -> bytes:
         """The pool's windows as the script reads them, made once until a calendar turns a page."""
         known = self._specs.get(pool.id)
         if known and known[0] is pool and now_ms < known[1]:
@@ -169,9 +169,9 @@ class RedisStore:
         until = min((found[2] for found in resets if found), default=1 << 62)
         if len(self._specs) >= _REMEMBERED:
             self._specs.clear()
-        fragment = orjson.Fragment(orjson.dumps(rows))
-        self._specs[pool.id] = (pool, until, fragment)
-        return fragment
+        text = orjson.dumps(rows)
+        self._specs[pool.id] = (pool, until, text)
+        return text
 
     async def _listen(self) -> None:
         """Pass on what other processes gave back; while Redis is away, everything may have changed."""

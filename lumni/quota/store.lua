@@ -1,12 +1,12 @@
 -- All of RedisStore's steps; the meaning of each is in store.py and meter.py, which tests hold this to.
 -- KEYS: one hash a pool; its reservations are in KEYS[i]:held, the log of a window in KEYS[i]:<window>, in the same slot.
--- ARGV: operation, request (JSON). Times are milliseconds.
--- Fields of a pool: b blocked until, R I O amounts in flight, x the soonest end of a lease; and for each window:
--- u<w> used, o<w> oldest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
+-- ARGV: operation, request, then the windows of each pool (JSON, read only if needed). Times are milliseconds.
+-- Fields of a pool: b blocked until, R I O amounts in flight, x the soonest end of a lease, T when its keys were last told
+-- to stay; and for each window: u<w> used, o<w> oldest and n<w> newest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
 -- d<w> debt (amount times period) as of e<w>.
 
 local FIXED, REFILLING = 1, 2
-local KEEP = 70 * 86400 * 1000
+local KEEP, DAY = 70 * 86400 * 1000, 86400 * 1000
 local POOL_BLOCK, WINDOW_BLOCK = 60000, 3600000
 local request = cjson.decode(ARGV[2])
 local now = request.now
@@ -36,8 +36,17 @@ local function save(pool)
   end
   if #pairs_ > 0 then
     redis.call('HSET', pool.key, unpack(pairs_))
-    redis.call('PEXPIRE', pool.key, KEEP)
   end
+end
+
+-- Once a day for each pool that is in use: its keys outlive all of its windows, and go when nobody uses them any more.
+local function keep(pool)
+  if now - (pool.fields.T or 0) < DAY then return end
+  set(pool, 'T', now)
+  save(pool)
+  redis.call('PEXPIRE', pool.key, KEEP)
+  redis.call('PEXPIRE', pool.key .. ':held', KEEP)
+  for _, w in ipairs(pool.windows) do redis.call('PEXPIRE', pool.key .. ':' .. w.key, KEEP) end
 end
 
 local function drops_at(pool, w, stamp)
@@ -84,15 +93,18 @@ local function charge(pool, w, n, at)
     return save_debt(pool, w)
   end
   local stamp, log, sum = math.ceil(at / w.width) * w.width, pool.key .. ':' .. w.key, n
-  local same = redis.call('ZRANGEBYSCORE', log, stamp, stamp)[1]
-  if same then
-    sum = sum + tonumber(string.match(same, ':(%d+)$'))
-    redis.call('ZREM', log, same)
+  local before, newest = used(pool, w), pool.fields['n' .. w.key] or 0
+  if stamp <= newest then
+    local same = redis.call('ZRANGEBYSCORE', log, stamp, stamp)[1]
+    if same then
+      sum = sum + tonumber(string.match(same, ':(%d+)$'))
+      redis.call('ZREM', log, same)
+    end
   end
   redis.call('ZADD', log, stamp, string.format('%.0f:%.0f', stamp, sum))
-  redis.call('PEXPIRE', log, KEEP)
-  local before, oldest = used(pool, w), pool.fields['o' .. w.key]
-  if before == 0 or stamp < oldest then set(pool, 'o' .. w.key, stamp) end
+  if before == 0 then redis.call('PEXPIRE', log, KEEP) end
+  if before == 0 or stamp < pool.fields['o' .. w.key] then set(pool, 'o' .. w.key, stamp) end
+  set(pool, 'n' .. w.key, math.max(stamp, newest))
   set(pool, 'u' .. w.key, before + n)
 end
 
@@ -177,7 +189,7 @@ local function load(i)
   local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
   local flat, extra = redis.call('HGETALL', pool.key), {}
   for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
-  for j, spec in ipairs(request.pools[i]) do
+  for j, spec in ipairs(cjson.decode(ARGV[2 + i])) do
     pool.windows[j] = window(pool, unpack(spec))
     pool.known[spec[1]] = pool.windows[j]
   end
@@ -289,7 +301,7 @@ local function take(pool, need)
   if request.lease <= 0 then return spend(pool, need, 0) end
   local expires = now + request.lease
   redis.call('ZADD', pool.key .. ':held', expires, member(request.id, now, need))
-  redis.call('PEXPIRE', pool.key .. ':held', KEEP)
+  if in_flight(pool, 'r') == 0 then redis.call('PEXPIRE', pool.key .. ':held', KEEP) end
   fly(pool, need, 1)
   set(pool, 'x', math.min(pool.fields.x or 1e300, expires))
 end
@@ -418,5 +430,10 @@ end
 
 local pools = {}
 local reply = operations[ARGV[1]](pools)
-for _, pool in pairs(pools) do save(pool) end
+for _, pool in pairs(pools) do
+  if next(pool.changed) then
+    keep(pool)
+    save(pool)
+  end
+end
 return reply

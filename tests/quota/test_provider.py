@@ -39,14 +39,18 @@ class Provider:
         return bucket >= -1e-6
 
 
-@settings(max_examples=150, deadline=None)
+gaps = st.floats(0, 15) | st.sampled_from([0.0, 0.0, 0.1, 0.3, 29.5, 59.5, 59.9, 60.0])
+delays = st.floats(0.001, 20) | st.just(0.001)
+
+
+@settings(max_examples=300, deadline=None)
 @given(
     style=st.sampled_from(["sliding", "fixed", "refilling"]),
     same=st.booleans(),
     limit=st.integers(1, 6),
-    offset=st.floats(0, 59),
+    offset=st.floats(0, 59) | st.just(0.0),
     skew=st.floats(-0.4, 0.4),
-    calls=st.lists(st.tuples(st.floats(0, 15), st.floats(0.001, 20), st.floats(0, 30)), min_size=1, max_size=60),
+    calls=st.lists(st.tuples(gaps, delays, delays), min_size=1, max_size=60),
 )
 async def test_no_request_over_a_known_limit(
     style: str, *, same: bool, limit: int, offset: float, skew: float, calls: list[tuple[float, float, float]]
