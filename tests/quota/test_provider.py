@@ -77,6 +77,19 @@ async def test_no_request_over_a_known_limit(
             heapq.heappush(events, (now + there + back, number, "settle", answer.reservation, now + there + back / 2))
 
 
+@pytest.mark.parametrize("skew", [-0.4, 0.4])
+async def test_calls_around_a_reset_count_on_both_sides_of_it(skew: float) -> None:
+    """000-22: a fixed window is neither overdrawn before nor after its reset when the provider's clock differs."""
+    store, provider = MemoryStore(), Provider("fixed", 2)
+    draws = [Draw("d", (Pool("p", (Window("requests", PERIOD, 2, "fixed"),)),))]
+    granted = []
+    for tenth in range(580, 640):
+        if isinstance(await store.reserve(draws, tenth / 10, lease=0), Granted):
+            granted.append(tenth)
+            assert provider.receive(tenth / 10 + skew)
+    assert granted == [580, 580 + 1, 605, 606]
+
+
 async def test_a_full_window_is_used_to_the_last_request() -> None:
     """000-22: each style gives back exactly when its provider does."""
     for window, second_batch in (
