@@ -8,6 +8,7 @@ import pytest
 
 from tests.services import databases
 from tests.services.databases import PostgresDatabases
+from tests.services.gateway import Gateway
 from tests.services.postgres import Postgres
 from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
@@ -85,3 +86,10 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     url = maker.empty()
     yield url
     maker.drop(url)
+
+
+@pytest.fixture(scope="session")
+def lab_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The session's gateway without any provider's key: the lab answers. Leave it as you found it."""
+    with Gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway

@@ -3,8 +3,11 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from lumni.types import Outcome
 
@@ -34,6 +37,8 @@ _NOT_THE_REQUEST = {
 }
 _CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
+# A provider's JSON body inside the text; its message is what a person wants to read.
+_QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _SECRETS = re.compile(
     r"(?i)\b(?:sk|gsk|csk|key|AIza|hf|xai|fw|pk)[-_][\w-]{6,}|AIza[\w-]{10,}|Bearer\s+\S+|https?://\S+"
 )
@@ -123,6 +128,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def clean(text: str, limit: int = 300) -> str:
     """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
-    text = _SECRETS.sub("[hidden]", _PREFIX.sub("", text))
+    text = _PREFIX.sub("", text)
+    if quoted := _QUOTED.search(text):
+        with suppress(ValueError):
+            text = str(orjson.loads(f'"{quoted[1]}"'))
+    text = _SECRETS.sub("[hidden]", text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,8 +1,8 @@
 """One request's way through the candidates, driven by LiteLLM's Router.
 
-The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it falls
-back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt budget, one
-time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
+The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it
+falls back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt
+budget, one time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
 """
 
 import asyncio
@@ -234,7 +234,7 @@ class Journey(Generic[T]):
             f"All {len(self._candidates)} deployments that could answer failed"
             + (f"; the last one said: {last}" if last else "")
             + ".",
-            attempts=shown,
+            extra={"attempts": shown},
             retry_after=wait,
             retryable=not outcomes <= {Outcome.AUTH, Outcome.NOT_FOUND},
         )

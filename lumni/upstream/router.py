@@ -4,7 +4,6 @@ from typing import Any
 
 from lumni.catalogue.model import Catalogue
 from lumni.settings import Settings
-from lumni.upstream.lab_provider import register_lab
 
 # Lumni decides these itself, in one place: order, health, limits, caching, retries and their budgets.
 _OURS = frozenset(
@@ -21,6 +20,8 @@ def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
     """A Router over the enabled deployments, each addressed by its ``model_info.id``. Its cooldowns and cache are off."""
     from litellm.router import Router
     from litellm.types.router import RouterGeneralSettings
+
+    from lumni.upstream.lab_provider import register_lab  # imports litellm, which must have been made safe before
 
     register_lab(settings.lab_seed)
     if catalogue.litellm_settings.get("drop_params") is False:

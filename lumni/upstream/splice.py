@@ -1,7 +1,8 @@
 """Going on with an answer whose stream broke off: the same request is asked again and joined where the two agree.
 
-Providers that decode deterministically (temperature 0, a seed, a cache, the lab) say the same again; the student then sees
-one whole answer. As soon as the second answer differs from what was already sent, joining would be a lie, and the break is
+Providers that decode deterministically (temperature 0, a seed, a cache, the lab) say the same again; the student then
+sees one whole answer. As soon as the second answer differs from what was already sent, joining would be a lie, and the
+break is
 reported instead.
 """
 

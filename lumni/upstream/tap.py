@@ -1,9 +1,10 @@
 """Watching a provider's raw stream, below LiteLLM's wrapper, for what the wrapper hides.
 
-LiteLLM invents a ``stop`` for a stream that ended without one, skips chunks that are not JSON, keeps the finish reason of
-one choice of several, and takes an answer that contains the text ``[DONE]`` for the end of the stream.
+LiteLLM invents a ``stop`` for a stream that ended without one, skips chunks that are not JSON, keeps the finish reason
+of one choice of several, and takes an answer that contains the text ``[DONE]`` for the end of the stream.
 """
 
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,7 +24,7 @@ class StreamTap:
         self.finishes: dict[int, str] = {}
         self._wrapper = wrapper
         source = wrapper.completion_stream
-        if isinstance(source, AsyncStream):
+        if isinstance(source, AsyncStream) or inspect.isasyncgen(source):
             wrapper.completion_stream = self._objects(source)
         elif isinstance(source, BaseModelResponseIterator):
             source.streaming_response = self._lines(source.streaming_response)
@@ -36,6 +37,9 @@ class StreamTap:
         return {0: str(seen)} if seen else {}
 
     async def _objects(self, source: Any) -> AsyncIterator[Any]:
+        """OpenAI's own client, and the lab: chunks are objects."""
+        from openai import AsyncStream
+
         try:
             async for chunk in source:
                 for choice in chunk.choices or ():
@@ -43,9 +47,10 @@ class StreamTap:
                         self.finishes[choice.index] = choice.finish_reason
                 yield chunk
         finally:
-            await source.close()
+            await (source.close() if isinstance(source, AsyncStream) else source.aclose())
 
     async def _lines(self, source: Any) -> AsyncIterator[Any]:
+        """LiteLLM's client for the other providers that speak OpenAI's format: chunks are lines."""
         async for line in source:
             data = line[5:].strip() if isinstance(line, str) and line.startswith("data:") else "[DONE]"
             if data == "[DONE]":

@@ -15,6 +15,10 @@ from lumni.upstream.tap import StreamTap
 from lumni.upstream.toolcheck import broken_tool_call
 
 
+# Retries are the journey's. LiteLLM's MCP gateway, which any request with tools would load, needs a package of the proxy's.
+_GUARDS = {"max_retries": 0, "num_retries": 0, "_skip_mcp_handler": True}
+
+
 class TranslatedLane:
     """LiteLLM translates the request for the provider and the answer back. Holds what providers refused so far."""
 
@@ -68,7 +72,7 @@ class TranslatedLane:
             arguments = parameters.for_deployment(body, supported)
             try:
                 return await self._litellm.acompletion(
-                    **{**params, **arguments, "messages": request.messages, "max_retries": 0, "num_retries": 0}
+                    **{**params, **arguments, **_GUARDS, "messages": request.messages}
                 )
             except Exception as error:
                 failure = failures.read(error)
