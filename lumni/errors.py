@@ -19,7 +19,8 @@
     └── DeadlineExceeded        504  the request's time budget ran out
 
 Each carries the HTTP status, OpenAI's ``type`` and ``code``, and whether sending the same request again can help
-(``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's body.
+(``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's
+body.
 """
 
 from collections.abc import Mapping

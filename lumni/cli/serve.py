@@ -56,7 +56,7 @@ async def _serve(settings: "Settings") -> None:
             signal.signal(number, signal.SIG_IGN)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.02)
         if server.started:
             _announce(services, server.servers[0].sockets[0].getsockname()[1])

@@ -76,7 +76,7 @@ class Pipeline:
         except AttemptFailed as failed:
             outcome = Outcome.CUT
             raise StreamInterrupted(
-                f"{answer.deployment.provider} broke off in the middle of its answer: {failed.failure.detail}. Ask again.",
+                f"{answer.deployment.provider} broke off in mid-answer: {failed.failure.detail}. Ask again.",
                 extra={"attempts": [attempt.public() for attempt in case.attempts]},
             ) from failed
         finally:

@@ -42,10 +42,13 @@ class Upstream:
         """The first candidate's answer, or the next one's if it fails. Raises :class:`LumniError`."""
         settings = self._settings
         if not request.stream:
-            return await self._journey(self._complete, request, candidates, gate, trail).run(request.deadline)
+            whole: WholeAnswer = await self._journey(self._complete, request, candidates, gate, trail).run(
+                request.deadline
+            )
+            return whole
         first = min(settings.attempt_timeout, settings.first_token_timeout)
         journey = self._journey(self._open, request, candidates, gate, trail, seconds=first)
-        stream = await journey.run(request.deadline)
+        stream: TranslatedStream = await journey.run(request.deadline)
         return ResumingStream(self, request, stream, gate, trail)
 
     async def reopen(
@@ -54,7 +57,8 @@ class Upstream:
         """The same request at the same deployment once more, for a stream that broke off."""
         seconds = self._settings.first_token_timeout
         journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
-        return await journey.run(asyncio.get_running_loop().time() + seconds)
+        stream: TranslatedStream = await journey.run(asyncio.get_running_loop().time() + seconds)
+        return stream
 
     def _journey(
         self,

@@ -17,7 +17,7 @@ _OURS = frozenset(
 
 
 def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
-    """A Router over the enabled deployments, each addressed by its ``model_info.id``. Its cooldowns and cache are off."""
+    """A Router over the enabled deployments, addressed by their ``model_info.id``. Its cooldowns and cache are off."""
     from litellm.router import Router
     from litellm.types.router import RouterGeneralSettings
 

@@ -14,8 +14,7 @@ from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.tap import StreamTap
 from lumni.upstream.toolcheck import broken_tool_call
 
-
-# Retries are the journey's. LiteLLM's MCP gateway, which any request with tools would load, needs a package of the proxy's.
+# Retries are the journey's. LiteLLM's MCP gateway, which every request with tools loads, needs a package of the proxy.
 _GUARDS = {"max_retries": 0, "num_retries": 0, "_skip_mcp_handler": True}
 
 
