@@ -98,7 +98,7 @@ KNOWN: tuple[Provider, ...] = (
     Provider("hyperbolic", "Hyperbolic", ("HYPERBOLIC_API_KEY",), api_base="https://api.hyperbolic.xyz/v1"),
     Provider("zai", "Z.ai", ("ZAI_API_KEY",), api_base="https://api.z.ai/api/paas/v4"),
     Provider("deepinfra", "DeepInfra", ("DEEPINFRA_API_KEY",), api_base="https://api.deepinfra.com/v1/openai"),
-    Provider(LAB, "Lumni's lab", ("LUMNI_LAB_API_KEY",), ("lab",), free_tier=True, keyless=True),
+    Provider(LAB, "Lumni's lab", also=("lab",), free_tier=True, keyless=True),
     # Their credentials come from a cloud's own tools, or they are servers of one's own that need none.
     Provider("vertex_ai", "Google Vertex AI", keyless=True),
     Provider("bedrock", "AWS Bedrock", keyless=True),
