@@ -110,11 +110,11 @@ async def test_processes_that_start_at_once_migrate_once(empty: Settings, empty_
             process.stdin.write("go\n")
             process.stdin.flush()
         errors = [(await asyncio.to_thread(process.communicate))[1] for process in processes]
+        assert [process.returncode for process in processes] == [0] * 4, errors
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    assert errors == [""] * 4
     database = await Database.open(empty)
     async with database.engine.connect() as connection:
         assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == ["0001"]
