@@ -57,7 +57,7 @@ class LabProvider(CustomLLM):  # type: ignore[misc]  # litellm is untyped here
         model: str,
         input: str | list[Any],  # noqa: A002  (LiteLLM's name)
         optional_params: Json,
-        **_: Any,  # LiteLLM's name
+        **_: Any,
     ) -> EmbeddingResponse:
         """Unit vectors; see ``lumni.lab.embeddings``."""
         try:
