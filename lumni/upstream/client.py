@@ -25,7 +25,11 @@ class Upstream:
         self._catalogue = catalogue
         self._settings = settings
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        await asyncio.to_thread(self._load)
+        await _warm_up(load_litellm())
+
+    def _load(self) -> None:
         litellm = load_litellm()
         self._router = build_router(litellm, self._catalogue, self._settings)
         self._lane = TranslatedLane(litellm)
@@ -92,6 +96,14 @@ class Upstream:
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
     ) -> TranslatedStream:
         return await self._lane.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+
+
+async def _warm_up(litellm: Any) -> None:
+    """One answer and one stream from the lab: LiteLLM loads a second's worth of code at the first call of each."""
+    call = {"model": "lumni-lab/echo", "messages": [{"role": "user", "content": "warm up"}]}
+    await litellm.acompletion(**call)
+    async for _ in await litellm.acompletion(**call, stream=True):
+        pass
 
 
 class ResumingStream:
