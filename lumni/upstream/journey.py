@@ -7,6 +7,7 @@ budget, one time budget and one list of what happened hold for the whole request
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -59,7 +60,8 @@ class RoundFailed(Exception):
 
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("every candidate failed")
-        self.litellm_response_headers = None if retry_after is None else {"retry-after": str(retry_after)}
+        # The Router reads whole seconds only, and takes anything else for no answer.
+        self.litellm_response_headers = None if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
 
 
 @dataclass(frozen=True, slots=True)

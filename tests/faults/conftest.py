@@ -14,9 +14,9 @@ PROVIDERS = {"openai": "/v1", "groq": "/groq/openai/v1", "mistral": "/mistral/v1
 # Seconds; small, so that a provider that hangs costs a test little.
 TIMES = {
     "REQUEST_TIMEOUT": "6",
-    "ATTEMPT_TIMEOUT": "1.5",
-    "FIRST_TOKEN_TIMEOUT": "1",
-    "STREAM_IDLE_TIMEOUT": "0.6",
+    "ATTEMPT_TIMEOUT": "1.2",
+    "FIRST_TOKEN_TIMEOUT": "0.8",
+    "STREAM_IDLE_TIMEOUT": "0.5",
     "NUM_RETRIES": "2",
 }
 
