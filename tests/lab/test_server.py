@@ -268,9 +268,10 @@ def test_openrouter_streams_begin_with_a_comment(lab: RunningLab) -> None:
     assert orjson.loads(lines[2].removeprefix("data: "))["provider"] == "Lumni Lab"
 
 
-def test_native_gemini_streams_text_finish_and_usage(lab: RunningLab) -> None:
+@pytest.mark.parametrize("spelling", ["maxOutputTokens", "max_output_tokens"])
+def test_native_gemini_streams_text_finish_and_usage(spelling: str, lab: RunningLab) -> None:
     """003-42: what Google's own clients read, as events and as an array."""
-    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 9}}
+    body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {spelling: 9}}
     answer = lab.http.post(f"{_GEMINI}:streamGenerateContent", params={"alt": "sse", "key": "k"}, json=body)
     events = [orjson.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
     assert events[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
