@@ -189,6 +189,7 @@ RECORDS = st.builds(
     status=st.integers(0, 999),
     stream=st.booleans(),
     label=st.none() | TEXT,
+    client_request_id=st.none() | TEXT,
     task_type=st.sampled_from([None, "fast", "powerful"]),
     confidence=st.none() | FLOAT,
     factors=st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), FLOAT, max_size=3),
