@@ -1,10 +1,12 @@
 """Real services for tests. Each starts when the first test asks for it and ends with the session."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services import databases
 from tests.services.databases import PostgresDatabases
@@ -12,6 +14,13 @@ from tests.services.gateway import Gateway
 from tests.services.postgres import Postgres
 from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
+
+
+# No time limits: a busy machine is no fault of the code. In CI the same examples every time.
+settings.register_profile(
+    "lumni", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("lumni")
 
 
 @pytest.fixture(scope="session")
