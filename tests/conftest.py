@@ -15,7 +15,6 @@ from tests.services.postgres import Postgres
 from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
 
-
 # No time limits: a busy machine is no fault of the code. In CI the same examples every time.
 settings.register_profile(
     "lumni", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
