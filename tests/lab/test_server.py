@@ -3,12 +3,17 @@
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import orjson
 import pytest
+
+from lumni.lab.faults import KINDS
+from lumni.lab.profiles import default_profiles
+from lumni.lab.state import check_limits
 
 from .conftest import RunningLab
 
@@ -297,3 +302,17 @@ def test_wrong_admin_bodies_change_nothing(lab: RunningLab) -> None:
     assert state["faults"] == []
     assert state["settings"]["latency"] == 0
     assert lab.http.get("/health").json() == {"status": "ok"}
+
+
+def test_the_document_names_every_profile_fault_and_endpoint() -> None:
+    """003-37: docs/lab.md is complete."""
+    document = (Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
+    for profile in default_profiles().values():
+        assert f"| `{profile.name}` | `{profile.base_path}`" in document
+    for kind in KINDS:
+        assert f"| `{kind}` |" in document
+    for path in ("/_lab/state", "/_lab/reset", "/_lab/config", "/_lab/faults", "/health"):
+        assert path in document
+    limits = re.search(r"```json\n(.*?)```", document, re.DOTALL)
+    assert limits
+    assert check_limits(orjson.loads(limits[1]))
