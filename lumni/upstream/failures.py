@@ -39,9 +39,14 @@ _CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many toke
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
 # A provider's JSON body inside the text; its message is what a person wants to read.
 _QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
+# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses.
 _SECRETS = re.compile(
-    r"(?i)\b(?:sk|gsk|csk|key|AIza|hf|xai|fw|pk)[-_][\w-]{6,}|AIza[\w-]{10,}|Bearer\s+\S+|https?://\S+"
+    r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
+    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+"
 )
+# google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
+_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_LONGEST_WAIT = 86_400.0 * 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,10 @@ def read(error: BaseException) -> Failure:
     status = _status(error)
     text = str(getattr(error, "message", "") or error)
     headers = _headers(error)
-    return Failure(_outcome(kind, status, text), status, retry_after(headers), clean(text), headers)
+    wait = retry_after(headers)
+    if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
+        wait = float(delay[1])
+    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers)
 
 
 def _outcome(kind: str, status: int | None, text: str) -> Outcome:
@@ -103,7 +111,7 @@ def _status(error: BaseException) -> int | None:
     status: Any = getattr(error, "status_code", None)
     try:
         return int(status)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -121,7 +129,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(headers[name]) / scale
         except (KeyError, ValueError):
             continue
-        if 0 <= seconds < 86_400 * 31:
+        if 0 <= seconds < _LONGEST_WAIT:
             return seconds
     return None
 

@@ -159,7 +159,7 @@ def test_an_outage_without_a_way_out_ends_with_503(stage: Stage, stream: bool) -
     assert isinstance(error, openai.APIStatusError)
     assert error.status_code == 503
     assert isinstance(error.body, dict)
-    assert len(error.body["attempts"]) == len(stage.first.requests) == 3
+    assert len(error.body["attempts"]) == len(stage.first.requests) > 1
     assert_judged_well(stage.first)
 
 
@@ -172,9 +172,9 @@ def test_a_broken_tool_call_is_asked_for_again(stage: Stage, provider: str, kind
     answer = whole(stage, provider, WEATHER, **asked)
     assert "get_weather" in answer
     stage.first.break_tool_call(kind)
-    if stream:
+    if stream and kind == "unknown_tool":
         error = refused(stage, provider, stream, messages=WEATHER, **asked)
-        assert error.code == "stream_interrupted", "a call that went out can't be taken back"
+        assert error.code == "stream_interrupted", "a name that went out can't be taken back"
     else:
         assert ask(stage, provider, stream, WEATHER, **asked) == answer
     assert_judged_well(stage.first)

@@ -1,15 +1,17 @@
 """Streams in OpenAI's shape, however the provider cut them."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumni.types import Json
+from lumni.types import ChatRequest, Json
 from lumni.upstream.chunks import ChunkShaper
 from lumni.upstream.splice import Diverged, Splice
+from lumni.upstream.translated import estimate
 
 NULLS = {"refusal": None, "function_call": None, "tool_calls": None, "audio": None, "provider_specific_fields": None}
 
@@ -149,3 +151,15 @@ def test_a_repetition_that_says_less_is_not_joined() -> None:
     first = [chunk(0, tool_calls=[{"index": 0, "id": "i", "function": {"name": "f", "arguments": ""}}])]
     with pytest.raises(Diverged):
         cut_and_repeat(first, [chunk(0, content="no tool")], 1)
+
+
+def test_a_stream_without_a_count_is_estimated() -> None:
+    """What a cut stream cost is estimated from its characters, four a token, and pictures aren't characters."""
+    shaper = ChunkShaper()
+    list(shaper.feed(chunk(0, content="x" * 400)))
+    body: Json = {"messages": [{"role": "user", "content": "data:image/png;base64," + "A" * 10_000}]}
+    request = ChatRequest("r", body, "auto", datetime.now(UTC), received=0.0, deadline=1.0)
+    usage = estimate(request, shaper)
+    assert usage["completion_tokens"] == 100
+    assert 0 < usage["prompt_tokens"] < 20
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 100
