@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,9 +59,12 @@ def run(gateways: Sequence[Gateway], plan: rounds.Plan, command: str, console: C
     with tempfile.TemporaryDirectory(prefix="lumni-bench-") as name:
         directory = Path(name)
         programs = tools.build(directory / "programs")
+        for gateway in gateways:
+            gateway.prepare()
+        started = time.monotonic()
         with _running(gateways, programs, directory, console) as targets:
             earlier = machine.Clock.read(targets)
-            runs = rounds.measure(programs.loadgen, targets, plan, directory, console.print)
+            runs = rounds.measure(programs.loadgen, targets, plan, started, directory, console.print)
             foreign = machine.Clock.read(targets).foreign_share(earlier)
     versions = {target.name: target.version for target in targets}
     return Report(command, date, machine.describe(), versions, foreign, figures(runs), runs)
@@ -76,7 +80,6 @@ def _running(
         stack.callback(targets[0].process.stop)
         for gateway in gateways:
             console.print(f"starting {gateway.name}")
-            gateway.prepare()
             target = gateway.start(targets[0], directory / gateway.name)
             stack.callback(target.process.stop)
             targets.append(target)

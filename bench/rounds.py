@@ -11,7 +11,10 @@ from bench.targets import Target
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: at most ``rounds``, and none that would not end within ``budget`` seconds."""
+    """How long to measure: at most ``rounds``, and none but the first that would end later than ``budget`` seconds.
+
+    The other times are seconds of one load. ``budget`` counts from when the first server is started.
+    """
 
     rounds: int
     budget: float
@@ -23,24 +26,28 @@ class Plan:
         """The loads of a round: closed loops for CPU and throughput, open ones for latency."""
         return [
             Load("plain", Kind.PLAIN, self.saturated),
-            Load("burst", Kind.BURST, self.saturated),
+            Load("burst", Kind.BURST, self.saturated, connections=8),
             Load("plain-spaced", Kind.PLAIN, self.spaced, rate=25.0),
-            Load("paced-spaced", Kind.PACED, self.spaced, rate=4.0),
+            Load("paced-spaced", Kind.PACED, self.spaced, rate=3.0),
         ]
 
 
-DEFAULT = Plan(rounds=5, budget=220.0, saturated=2.0, spaced=3.5, warm_up=1.0)
-QUICK = Plan(rounds=2, budget=45.0, saturated=1.0, spaced=1.5, warm_up=0.5)
-SMOKE = Plan(rounds=1, budget=10.0, saturated=0.1, spaced=0.3, warm_up=0.0)
+DEFAULT = Plan(rounds=5, budget=225.0, saturated=2.0, spaced=4.0, warm_up=1.0)
+QUICK = Plan(rounds=2, budget=55.0, saturated=0.8, spaced=1.5, warm_up=0.3)
+SMOKE = Plan(rounds=1, budget=30.0, saturated=0.1, spaced=0.3, warm_up=0.0)
 
 Runs = dict[tuple[str, str], list[Run]]  # (target, load) -> one Run a round
 
 
 def measure(
-    loadgen: Path, targets: Sequence[Target], plan: Plan, directory: Path, progress: Callable[[str], None]
+    loadgen: Path,
+    targets: Sequence[Target],
+    plan: Plan,
+    started: float,
+    directory: Path,
+    progress: Callable[[str], None],
 ) -> Runs:
-    """All rounds. The budget counts from this call."""
-    start = time.monotonic()
+    """All rounds. ``started`` is the moment of ``time.monotonic`` from which the budget counts."""
     loads = plan.loads()
     for target, load in _turns(targets, loads[:2]):
         if plan.warm_up:
@@ -53,7 +60,7 @@ def measure(
             for load in loads:
                 runs[target.name, load.name].append(run(loadgen, target, load, directory))
         now = time.monotonic()
-        if now - start + (now - began) > plan.budget:
+        if now - started + (now - began) > plan.budget:
             break
     return runs
 
