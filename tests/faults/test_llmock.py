@@ -34,7 +34,8 @@ def ask(stage: Stage, model: str, stream: bool, messages: Any = QUESTION, **more
         assert choice.finish_reason
         calls = [[c.function.name, c.function.arguments] for c in choice.message.tool_calls or ()]
         return json.dumps([choice.message.content or "", calls])
-    text, tools, finishes = "", {}, []
+    text, finishes = "", []
+    tools: dict[int, list[str]] = {}
     for chunk in stage.client.chat.completions.create(stream=True, **asked):
         for choice in chunk.choices:
             text += choice.delta.content or ""

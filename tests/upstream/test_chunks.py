@@ -85,7 +85,8 @@ def test_any_cut_of_an_answer_gives_a_well_formed_stream(data: st.DataObject, sa
     answer = data.draw(answers())
     chunks = shaped(data.draw(streams(answer, same_index)), len(answer))
     assert joined(chunks) == answer
-    started, finished = set(), Counter()
+    started: set[int] = set()
+    finished: Counter[int] = Counter()
     for one in chunks:
         choice = one["choices"][0]
         index = choice["index"]

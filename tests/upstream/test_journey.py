@@ -55,7 +55,7 @@ class Sleeps:
 
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch, litellm: Any) -> Sleeps:
-    import litellm.router
+    from litellm import router as module
 
     noted = Sleeps()
 
@@ -65,7 +65,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch, litellm: Any) -> Sleeps:
         def __getattr__(self, name: str) -> Any:
             return getattr(asyncio, name)
 
-    monkeypatch.setattr(litellm.router, "asyncio", Clockless())
+    monkeypatch.setattr(module, "asyncio", Clockless())
     return noted
 
 
