@@ -37,6 +37,8 @@ _NOT_THE_REQUEST = {
 }
 _CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
+# LiteLLM's own check of the messages fails with a bare exception, which it then takes for a broken connection.
+_BAD_THREAD = "messages are valid OpenAI chat completion messages"
 # A provider's JSON body inside the text; its message is what a person wants to read.
 _QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
 # Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses.
@@ -99,6 +101,8 @@ def _outcome(kind: str, status: int | None, text: str) -> Outcome:
         if named := next((outcome for code, outcome in _NOT_THE_REQUEST.items() if code in text), None):
             return named
         return Outcome.CONTEXT if _CONTEXT.search(text) else Outcome.BAD_REQUEST
+    if _BAD_THREAD in text:
+        return Outcome.BAD_REQUEST
     if kind == "APIConnectionError" or status is None:
         return Outcome.UNAVAILABLE
     return _BY_STATUS.get(status, Outcome.UNAVAILABLE)
@@ -136,7 +140,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def clean(text: str, limit: int = 300) -> str:
     """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
-    text = _PREFIX.sub("", text)
+    text = _PREFIX.sub("", text.split("Traceback (most recent call last)", 1)[0])
     if quoted := _QUOTED.search(text):
         with suppress(ValueError):
             text = str(orjson.loads(f'"{quoted[1]}"'))
