@@ -8,10 +8,15 @@ from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.serve import serve
 
+# Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
-    name="lumni", help="An OpenAI-compatible LLM gateway for teaching.", no_args_is_help=True, add_completion=False,
+    name="lumni",
+    help="An OpenAI-compatible LLM gateway for teaching.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-)  # fmt: skip
+)
 for command in (serve, doctor, models, ask):
     app.command()(command)
 app.add_typer(lab, name="lab")

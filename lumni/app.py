@@ -17,6 +17,7 @@ def create_app(services: Services) -> FastAPI:
     """The application over running services. Whoever started them stops them."""
     app = FastAPI(
         title="Lumni", version=__version__, summary="One base URL, one key a student.", description=DESCRIPTION,
+        redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     app.state.services = services
     for surface in (chat, completion, models, health):
@@ -29,6 +30,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(
         middleware.Limits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes
     )
+    app.add_middleware(errors.Faults)
+    app.add_middleware(middleware.HeadAsGet)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

@@ -15,11 +15,13 @@
     ├── ClientDisconnected      499  only ever seen in records
     ├── InternalError           500  a fault of ours
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
+    ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
     └── DeadlineExceeded        504  the request's time budget ran out
 
 Each carries the HTTP status, OpenAI's ``type`` and ``code``, and whether sending the same request again can help
-(``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's body.
+(``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's
+body.
 """
 
 from collections.abc import Mapping
@@ -142,6 +144,12 @@ class InternalError(LumniError):
 class StreamInterrupted(LumniError):
     status = 502
     code = "stream_interrupted"
+    retryable = True
+
+
+class ShuttingDown(LumniError):
+    status = 503
+    code = "shutting_down"
     retryable = True
 
 

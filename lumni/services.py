@@ -1,6 +1,5 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
-import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ class Services:
         configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
         keyring, new_key = open_keyring(configured, settings.data_dir)
         upstream = Upstream(catalogue, settings)
-        await asyncio.to_thread(upstream.start)
+        await upstream.start()
         database = await Database.open(settings)
         writer = RecordWriter(database.records.add)
         writer.start()

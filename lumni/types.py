@@ -76,6 +76,7 @@ class ChatRequest:
     label: str | None = None
     surface: str = "chat.completions"
     metadata_in_body: bool = True
+    client_request_id: str | None = None
 
     @property
     def messages(self) -> list[Json]:
@@ -154,3 +155,4 @@ class RequestRecord:
     latency_ms: float = 0.0
     ttft_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
+    client_request_id: str | None = None

@@ -1,16 +1,25 @@
 """Real services for tests. Each starts when the first test asks for it and ends with the session."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services import databases
 from tests.services.databases import PostgresDatabases
+from tests.services.gateway import Gateway
 from tests.services.postgres import Postgres
 from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
+
+# No time limits: a busy machine is no fault of the code. In CI the same examples every time.
+settings.register_profile(
+    "lumni", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("lumni")
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +94,10 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     url = maker.empty()
     yield url
     maker.drop(url)
+
+
+@pytest.fixture(scope="session")
+def lab_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The session's gateway without any provider's key: the lab answers. Leave it as you found it."""
+    with Gateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway

@@ -1,38 +1,70 @@
-"""``POST /v1/chat/completions``: the canonical surface."""
+"""``POST /v1/chat/completions``: the canonical surface. What it shares with the others is here too."""
 
-import orjson
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from lumni.api import wire
 from lumni.api.documents import CHAT_RESPONSES, chat_body
-from lumni.api.sse import EventStream, until_disconnect
+from lumni.api.sse import EventStream, dumps, until_disconnect
+from lumni.errors import ClientDisconnected, LumniError
 from lumni.gateway.reply import Reply
 from lumni.services import Services
-from lumni.types import ChatRequest
+from lumni.types import ChatRequest, Json
 
 router = APIRouter(tags=["chat"])
 
 
-@router.post("/v1/chat/completions", responses=CHAT_RESPONSES, openapi_extra=chat_body(), summary="Chat completion")
+@router.post(
+    "/v1/chat/completions",
+    responses=CHAT_RESPONSES,
+    openapi_extra=chat_body(),
+    operation_id="createChatCompletion",
+    summary="Chat completion",
+)
 async def chat_completions(request: Request) -> Response:
     """OpenAI's chat completion, streaming or not. `model` may be `auto`: then Lumni chooses and says why."""
-    services: Services = request.app.state.services
-    body = wire.parse(await request.body())
-    chat = wire.chat_request(body, request.headers, services.settings, request.scope["lumni.request_id"])
-    reply = await ask(request, services, chat)
-    if reply is None:
-        return Response(status_code=499)
+    reply = await ask(request, "chat.completions")
     if reply.chunks is not None:
-        return EventStream(reply.chunks, reply.headers)
-    return Response(orjson.dumps(reply.body), headers=dict(reply.headers), media_type="application/json")
+        return EventStream(reply.chunks, reply.headers, services_of(request).pipeline.drain)
+    return whole(reply)
 
 
-async def ask(request: Request, services: Services, chat: ChatRequest) -> Reply | None:
-    """The pipeline's reply, or ``None`` when the client hung up meanwhile (which the record then says)."""
+async def ask(request: Request, surface: str, defaults: Mapping[str, object] | None = None) -> Reply:
+    """The pipeline's reply to the request. Every request that comes here leaves a record, also a wrong one.
+
+    ``defaults`` stand in for what the body leaves out. Raises :class:`LumniError`, and :class:`ClientDisconnect` when
+    the client hung up meanwhile.
+    """
+    services = services_of(request)
+    chat = await _read(request, surface, defaults or {})
+    work = services.pipeline.complete(chat, request.scope["lumni.principal"])
+    return await until_disconnect(request.receive, services.pipeline.drain, work)
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def whole(reply: Reply) -> Response:
+    """An answer that is no stream."""
+    return Response(dumps(reply.body or {}), headers=dict(reply.headers), media_type="application/json")
+
+
+async def _read(request: Request, surface: str, defaults: Mapping[str, object]) -> ChatRequest:
+    services = services_of(request)
+    envelope = wire.envelope(request.scope, surface)
+    body: Json = {}
     try:
-        return await until_disconnect(
-            request.receive, services.pipeline.complete(chat, request.scope["lumni.principal"])
-        )
+        wire.check_encoding(request.headers)
+        body = {**defaults, **wire.parse(await request.body())}
+        return wire.chat_request(body, request.headers, services.settings, envelope)
+    except LumniError as error:
+        services.pipeline.reject(wire.refused(body, envelope), request.scope["lumni.principal"], error)
+        raise
     except ClientDisconnect:
-        return None
+        left = ClientDisconnected("The client left before its request was complete.")
+        services.pipeline.reject(wire.refused(body, envelope), request.scope["lumni.principal"], left)
+        raise

@@ -1,47 +1,37 @@
 """``POST /completion``: messages in, an OpenAI answer out; its stream is lines of ``data: {"content": …}``."""
 
-from collections.abc import AsyncGenerator
-
-import orjson
 from fastapi import APIRouter, Request, Response
 
-from lumni.api import wire
-from lumni.api.chat import ask
+from lumni.api.chat import ask, services_of, whole
 from lumni.api.documents import CHAT_RESPONSES, chat_body
-from lumni.api.sse import EventStream
-from lumni.services import Services
+from lumni.api.sse import EventStream, openai_event
 from lumni.types import Json
 
 router = APIRouter(tags=["chat"])
 
 
 @router.post(
-    "/completion", responses=CHAT_RESPONSES, openapi_extra=chat_body(model_required=False), summary="Completion"
+    "/completion",
+    responses=CHAT_RESPONSES,
+    openapi_extra=chat_body(model_required=False),
+    operation_id="createCompletion",
+    summary="Completion",
 )
 async def completion(request: Request) -> Response:
     """The same as `/v1/chat/completions` with a simpler stream. `model` defaults to `auto`."""
-    services: Services = request.app.state.services
-    body = {"model": "auto", **wire.parse(await request.body())}
-    chat = wire.chat_request(body, request.headers, services.settings, request.scope["lumni.request_id"], "completion")
-    reply = await ask(request, services, chat)
-    if reply is None:
-        return Response(status_code=499)
+    reply = await ask(request, "completion", {"model": "auto"})
     if reply.chunks is not None:
-        return EventStream(_contents(reply.chunks), reply.headers)
-    return Response(orjson.dumps(reply.body), headers=dict(reply.headers), media_type="application/json")
+        return EventStream(reply.chunks, reply.headers, services_of(request).pipeline.drain, content_events)
+    return whole(reply)
 
 
-async def _contents(chunks: AsyncGenerator[Json]) -> AsyncGenerator[Json]:
-    """The text of the first choice; everything else about the answer in the last line, with an empty ``content``."""
-    try:
-        async for chunk in chunks:
-            for choice in chunk["choices"]:
-                if choice["index"] == 0 and (choice["delta"].get("content") or choice["finish_reason"]):
-                    line: Json = {"content": choice["delta"].get("content") or ""}
-                    if choice["finish_reason"]:
-                        line["finish_reason"] = choice["finish_reason"]
-                    yield line
-            if "lumni" in chunk:
-                yield {"content": "", "lumni": chunk["lumni"]}
-    finally:
-        await chunks.aclose()
+def content_events(chunk: Json) -> bytes:
+    """The first choice's text in a chunk, and at the end the ``lumni`` object with an empty ``content``."""
+    events = b""
+    for choice in chunk["choices"]:
+        text, reason = choice["delta"].get("content") or "", choice["finish_reason"]
+        if choice["index"] == 0 and (text or reason):
+            events += openai_event({"content": text, "finish_reason": reason} if reason else {"content": text})
+    if "lumni" in chunk:
+        events += openai_event({"content": "", "lumni": chunk["lumni"]})
+    return events

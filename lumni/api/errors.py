@@ -8,6 +8,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lumni.api.schemas import ErrorBody
 from lumni.errors import InternalError, InvalidRequest, LumniError, MethodNotAllowed, NotFound
@@ -18,6 +20,7 @@ _MEANINGS = {
     400: "The request is wrong; `error.param` names the field.",
     401: "The key is missing or wrong.",
     404: "There is no such model or route.",
+    405: "The route has no such method.",
     413: "The body is larger than the gateway accepts.",
     429: "Out of quota for now; `retry-after` says for how long.",
     431: "The headers are larger than the gateway accepts.",
@@ -62,7 +65,35 @@ def install(app: FastAPI) -> None:
             known = InvalidRequest(str(error.detail))
         return response(known, error.headers)
 
-    @app.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> Response:
-        logger.error("unexpected error on %s %s", request.method, request.url.path, exc_info=error)
-        return response(InternalError("Lumni made a mistake. The log says which, under this request's id."))
+    @app.exception_handler(ClientDisconnect)
+    async def on_gone(_: Request, __: ClientDisconnect) -> Response:
+        return Response(status_code=499)
+
+
+class Faults:
+    """Middleware for what no handler above knows: a fault of ours becomes a 500, with the request's id in the log.
+
+    Starlette's own place for this lies outside all middleware, where the answer would get no id and no CORS headers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            logger.exception("a fault of ours on %s %r (%s)", scope["method"], scope["path"], scope["lumni.request_id"])
+            if started:
+                raise  # the server then closes the connection, so that half an answer isn't taken for a whole one
+            error = InternalError("Lumni made a mistake. The log says which, under this request's id.")
+            await response(error)(scope, receive, send)

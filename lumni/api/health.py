@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from lumni import __version__
+from lumni.api.errors import documented
 from lumni.services import Services
 from lumni.storage.errors import StorageError
 from lumni.types import Json
@@ -12,7 +13,7 @@ from lumni.types import Json
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="Alive")
+@router.get("/health", responses=documented(431), operation_id="health", summary="Alive")
 async def health(request: Request) -> dict[str, Any]:
     """Exactly `{"status": "ok"}` for anyone; with a valid key the state of every deployment too."""
     if request.scope["lumni.principal"] is None:
@@ -26,7 +27,12 @@ async def health(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/health/ready", summary="Ready", responses={503: {"description": "A store that is needed is down."}})
+@router.get(
+    "/health/ready",
+    summary="Ready",
+    operation_id="ready",
+    responses={**documented(431), 503: {"description": "A store that is needed is down.", "model": dict[str, str]}},
+)
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     """200 when the database answers. Providers don't count: one dead provider is what a gateway is for."""
     services: Services = request.app.state.services

@@ -24,6 +24,7 @@ class RequestId:
         request_id = new_request_id()
         echoed = client_request_id(Headers(scope=scope).get("x-request-id")) or request_id
         scope["lumni.request_id"] = request_id
+        scope["lumni.client_request_id"] = None if echoed == request_id else echoed
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -35,8 +36,20 @@ class RequestId:
         await self._app(scope, receive, send_with_id)
 
 
+class HeadAsGet:
+    """``HEAD`` wherever there is a ``GET``, as RFC 9110 (9.1) demands; the server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
 class Limits:
-    """Refuses header blocks and bodies over a size, the body also when no ``content-length`` announced it."""
+    """Refuses header blocks over a size, and bodies, announced or not, as soon as a route reads them."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, max_header_bytes: int) -> None:
         self._app = app
@@ -51,15 +64,15 @@ class Limits:
             error = HeadersTooLarge(f"The headers are larger than {self._max_headers} bytes.")
             await errors.response(error)(scope, receive, send)
             return
-        too_large = RequestTooLarge(f"The body is larger than {self._max_body} bytes. Send less or smaller images.")
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_body:
-            await errors.response(too_large)(scope, receive, send)
-            return
+        announced_too_large = announced.isascii() and announced.isdigit() and int(announced) > self._max_body
         seen = 0
 
         async def receive_counted() -> Message:
             nonlocal seen
+            too_large = RequestTooLarge(f"The body is larger than {self._max_body} bytes. Send less or smaller images.")
+            if announced_too_large:
+                raise too_large
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_body:
@@ -80,6 +93,9 @@ class Authentication:
         self._keyring = keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # no route speaks it; none shall be open by mistake
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -19,7 +19,7 @@ _CHOOSERS = {
 }
 
 
-@router.get("/v1/models", responses=documented(401), summary="List models")
+@router.get("/v1/models", responses=documented(401, 431), operation_id="listModels", summary="List models")
 async def list_models(request: Request) -> dict[str, Any]:
     """`auto`, `fast` and `powerful`, then every model group that is enabled, in OpenAI's list shape."""
     services: Services = request.app.state.services
@@ -27,7 +27,9 @@ async def list_models(request: Request) -> dict[str, Any]:
                                                             services.catalogue.groups.items()]}  # fmt: skip
 
 
-@router.get("/v1/models/{model:path}", responses=documented(401, 404), summary="One model")
+@router.get(
+    "/v1/models/{model:path}", responses=documented(401, 404, 431), operation_id="getModel", summary="One model"
+)
 async def get_model(model: str, request: Request) -> dict[str, Any]:
     """One model by any name that a request may use. Unknown names get a 404."""
     services: Services = request.app.state.services

@@ -5,9 +5,13 @@ Shapes and ranges are OpenAI's (their OpenAPI document, ``CreateChatCompletionRe
 
 from typing import Annotated, Any, Literal
 
+from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+MODEL_LENGTH = 256
+MOST_ITEMS = 4096  # of any list, so that a hostile body costs neither time nor memory
 Text = Annotated[str, StringConstraints(min_length=1)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MODEL_LENGTH)]
 
 
 class _Open(BaseModel):
@@ -42,9 +46,9 @@ class Message(_Open):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
+    content: str | Annotated[list[ContentPart], MaxLen(MOST_ITEMS)] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], MaxLen(MOST_ITEMS)] | None = None
     tool_call_id: str | None = None
 
 
@@ -71,30 +75,43 @@ class StreamOptions(_Open):
 class ChatCompletionRequest(_Open):
     """The body of ``POST /v1/chat/completions``: OpenAI's, and five fields of Lumni's own at the end."""
 
-    model: Text = Field(description="`auto`, `fast`, `powerful`, a model group, or `provider/model`.")
-    messages: list[Message] = Field(min_length=1)
+    model: Name = Field(
+        examples=["auto"], description="`auto`, `fast`, `powerful`, a model group, or `provider/model`."
+    )
+    messages: list[Message] = Field(min_length=1, max_length=2048, fail_fast=True)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], MaxLen(MOST_ITEMS)] | None = None
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], MaxLen(MOST_ITEMS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    functions: Annotated[list[FunctionDefinition], MaxLen(MOST_ITEMS)] | None = None
+    function_call: str | dict[str, Any] | None = None
+    logit_bias: dict[str, float] | None = None
+    metadata: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    service_tier: str | None = None
+    verbosity: str | None = None
+    web_search_options: dict[str, Any] | None = None
 
     task_type: Literal["auto", "fast", "powerful"] | None = Field(None, description="Overrides the classification.")
     taskType: Literal["auto", "fast", "powerful"] | None = Field(None, description="Another spelling of `task_type`.")  # noqa: N815
-    provider: Text | None = Field(None, description="The provider to prefer.")
+    provider: Name | None = Field(None, description="The provider to prefer.")
     fallback: bool | None = Field(None, description="`false`: try only the first choice.")
     lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
 

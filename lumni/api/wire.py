@@ -3,31 +3,81 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from starlette.types import Scope
 
-from lumni.api.schemas import ChatCompletionRequest
+from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Json, TaskType
 
 OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "fallback", "lumni"})
+MAX_DEPTH = 100
+LABEL_LENGTH = 256
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is known of a chat request before its body is read. ``received`` is the event loop's time, in seconds."""
+
+    request_id: str
+    client_request_id: str | None
+    surface: str
+    created_at: datetime
+    received: float
+
+
+def envelope(scope: Scope, surface: str) -> Envelope:
+    return Envelope(
+        scope["lumni.request_id"],
+        scope["lumni.client_request_id"],
+        surface,
+        datetime.now(UTC),
+        asyncio.get_running_loop().time(),
+    )
+
+
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Raises :class:`InvalidRequest` unless the body is plain JSON, by its headers."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise InvalidRequest("Send the body as it is, without content-encoding.", param="content-encoding")
+    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    ):
+        raise InvalidRequest("Send JSON, with the header `content-type: application/json`.", param="content-type")
+
+
 def parse(raw: bytes) -> Json:
-    """The JSON object in a request's body. Raises :class:`InvalidRequest`."""
+    """The JSON object in a request's body; of a key that is there twice, the last. Raises :class:`InvalidRequest`."""
+    if not raw:
+        raise InvalidRequest("The body is empty. Send a JSON object with `model` and `messages`.", code="invalid_json")
     try:
         body = orjson.loads(raw)
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    _check_depth(body)
     return body
+
+
+def _check_depth(body: Json) -> None:
+    """Level by level, since what translates the body later goes down it by recursion."""
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        values = [value for node in level for value in (node.values() if isinstance(node, dict) else node)]
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise InvalidRequest(f"The body is nested deeper than {MAX_DEPTH} levels.", code="invalid_json")
 
 
 def validate(body: Json, schema: type[BaseModel]) -> None:
@@ -41,30 +91,50 @@ def validate(body: Json, schema: type[BaseModel]) -> None:
         raise InvalidRequest(f"{param or 'body'}: {first['msg']}{more}.", param=param or None) from None
 
 
-def chat_request(
-    body: Json, headers: Mapping[str, str], settings: Settings, request_id: str, surface: str = "chat.completions"
-) -> ChatRequest:
+def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, envelope: Envelope) -> ChatRequest:
     """The request that a valid OpenAI body means. Raises :class:`InvalidRequest`."""
     validate(body, ChatCompletionRequest)
     _check_thread(body["messages"])
-    now = asyncio.get_running_loop().time()
     shown = body.get("lumni") is not False and headers.get("x-lumni-metadata", "").lower() not in ("off", "false", "0")
     return ChatRequest(
-        request_id=request_id,
+        request_id=envelope.request_id,
+        client_request_id=envelope.client_request_id,
+        surface=envelope.surface,
+        created_at=envelope.created_at,
+        received=envelope.received,
         body={name: value for name, value in body.items() if name not in OWN_FIELDS},
         model=body["model"],
-        created_at=datetime.now(UTC),
-        received=now,
-        deadline=now + settings.request_timeout,
+        deadline=asyncio.get_running_loop().time() + settings.request_timeout,
         stream=bool(body.get("stream")),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         task_type=_task_type(body),
         provider=body.get("provider"),
         fallback=body.get("fallback") is not False,
-        label=body.get("user"),
-        surface=surface,
+        label=_label(body),
         metadata_in_body=shown and settings.response_metadata,
     )
+
+
+def refused(body: Json, envelope: Envelope) -> ChatRequest:
+    """As much of a request that can't be served as its record needs."""
+    model = body.get("model")
+    return ChatRequest(
+        request_id=envelope.request_id,
+        client_request_id=envelope.client_request_id,
+        surface=envelope.surface,
+        created_at=envelope.created_at,
+        received=envelope.received,
+        deadline=envelope.received,
+        body={},
+        model=model[:MODEL_LENGTH] if isinstance(model, str) else "",
+        stream=body.get("stream") is True,
+        label=_label(body),
+    )
+
+
+def _label(body: Json) -> str | None:
+    user = body.get("user")
+    return user[:LABEL_LENGTH] if isinstance(user, str) else None
 
 
 def new_request_id() -> str:

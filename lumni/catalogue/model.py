@@ -73,7 +73,10 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All deployments in the file's order, and the Router's settings that LiteLLM understands."""
+    """All deployments in the file's order, and the Router's settings that LiteLLM understands.
+
+    ``environment`` are the list's ``environment_variables``, weaker than the process's own.
+    """
 
     deployments: tuple[Deployment, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +84,7 @@ class Catalogue:
     router_settings: Mapping[str, Any] = field(default_factory=dict)
     litellm_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     callbacks: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
 
     @cached_property

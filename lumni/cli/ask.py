@@ -43,7 +43,9 @@ def ask(
 
 
 async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    import asyncio
     import logging
+    from datetime import UTC, datetime
 
     from lumni.api import wire
     from lumni.services import Services
@@ -52,7 +54,9 @@ async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterat
     logging.basicConfig(level=settings.log_level)
     services = await Services.start(settings)
     try:
-        request = wire.chat_request(body, {}, settings, wire.new_request_id(), "cli")
+        now = asyncio.get_running_loop().time()
+        envelope = wire.Envelope(wire.new_request_id(), None, "cli", datetime.now(UTC), now)
+        request = wire.chat_request(body, {}, settings, envelope)
         reply = await services.pipeline.complete(request, Principal(key_id="cli", role="admin"))
         if reply.chunks is not None:
             async for chunk in reply.chunks:

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    import uvicorn
+
+    from lumni.gateway.drain import Drain
     from lumni.services import Services
     from lumni.settings import Settings
+
+
+CUT_SECONDS = 3
+"""For telling what still runs after ``drain_timeout`` that it is cut."""
 
 
 def serve(
@@ -29,6 +38,7 @@ def serve(
 async def _serve(settings: "Settings") -> None:
     import asyncio
     import logging
+    import math
     import signal
 
     import uvicorn
@@ -47,22 +57,37 @@ async def _serve(settings: "Settings") -> None:
             log_config=None,
             access_log=False,
             lifespan="off",
-            timeout_graceful_shutdown=round(settings.drain_timeout),
+            timeout_graceful_shutdown=math.ceil(settings.drain_timeout) + CUT_SECONDS,
             timeout_keep_alive=75,
             server_header=False,
         )
         # uvicorn raises the signal again once it has drained; by then there are still records to write.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        server = uvicorn.Server(config)
+        server = _draining_server(config, services.pipeline.drain, settings.drain_timeout)
         serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.02)
         if server.started:
             _announce(services, server.servers[0].sockets[0].getsockname()[1])
         await serving
     finally:
         await services.stop()
+
+
+def _draining_server(config: "uvicorn.Config", drain: "Drain", seconds: float) -> "uvicorn.Server":
+    """A server that, once told to stop, gives running requests ``seconds`` and then ends ``drain``."""
+    import asyncio
+
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: "list[socket] | None" = None) -> None:
+            timer = asyncio.get_running_loop().call_later(seconds, drain.end)
+            await super().shutdown(sockets)
+            timer.cancel()
+
+    return Server(config)
 
 
 def _announce(services: "Services", port: int) -> None:

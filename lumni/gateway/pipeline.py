@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
-from lumni.errors import StreamInterrupted
+from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import settlement
+from lumni.gateway.drain import Drain
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
 from lumni.intelligence import Availability, Plan
@@ -25,6 +26,11 @@ class Pipeline:
         self._pauses = pauses
         self._upstream = upstream
         self._sinks = sinks
+        self.drain = Drain()
+
+    def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
+        """Record a request of a known caller that can't be served, such as one whose body is wrong."""
+        Case(request, principal, self._sinks).failed(error)
 
     async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
@@ -33,13 +39,25 @@ class Pipeline:
             case.plan = plan = self._plan(request)
             candidates = [candidate.deployment for candidate in plan.candidates]
             answer = await self._upstream.send(request, candidates, self._pauses, case.attempts)
+            headers = settlement.headers(answer.deployment, plan, case)
+            if isinstance(answer, WholeAnswer):
+                return Reply(headers, body=self._settle(answer, case, plan))
+            chunks = self._stream(answer, case, plan)
+            # Closing a generator that never ran runs none of it: begun, it settles even if nobody reads the answer.
+            await anext(chunks)
+            return Reply(headers, chunks=chunks)
+        except asyncio.CancelledError:
+            case.failed(self._departure())
+            raise
         except BaseException as error:
             case.failed(error)
             raise
-        headers = settlement.headers(answer.deployment, plan, case)
-        if isinstance(answer, WholeAnswer):
-            return Reply(headers, body=self._settle(answer, case, plan))
-        return Reply(headers, chunks=self._stream(answer, case, plan))
+
+    def _departure(self) -> LumniError:
+        """Why a request is cancelled: surfaces do it when the client left, or when the time to drain is over."""
+        if self.drain.over:
+            return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
+        return ClientDisconnected("The client left.")
 
     def _plan(self, request: ChatRequest) -> Plan:
         availability = {
@@ -63,26 +81,33 @@ class Pipeline:
         return answer.body
 
     async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[Json]:
-        """The answer's chunks as they come; the last one says what was chosen and what it cost."""
+        """Nothing, once; then the answer's chunks as they come; the last one says what was chosen and what it cost."""
         case.first_content = asyncio.get_running_loop().time()
-        outcome, last = Outcome.DISCONNECTED, []
+        outcome, status, last = Outcome.DISCONNECTED, 499, []
         try:
+            yield {}
             async for chunk in answer:
                 if chunk["choices"][0]["finish_reason"]:
                     last.append(chunk)
                 else:
                     yield _with_usage(chunk, case.request)
-            outcome = Outcome.OK
+            outcome, status = Outcome.OK, 200
         except AttemptFailed as failed:
-            outcome = Outcome.CUT
+            outcome, status = Outcome.CUT, 200
             raise StreamInterrupted(
-                f"{answer.deployment.provider} broke off in the middle of its answer: {failed.failure.detail}. Ask again.",
+                f"{answer.deployment.provider} broke off in mid-answer: {failed.failure.detail}. Ask again.",
                 extra={"attempts": [attempt.public() for attempt in case.attempts]},
             ) from failed
+        except Exception:
+            outcome, status = Outcome.ERROR, 500
+            raise
         finally:
-            await answer.aclose()
-            status = 499 if outcome is Outcome.DISCONNECTED else 200
-            record = case.answered(answer.deployment, answer.usage, answer.finish_reason, outcome, status)
+            if outcome is Outcome.DISCONNECTED and self.drain.over:
+                outcome, status = Outcome.CUT, 200
+            try:
+                await answer.aclose()
+            finally:
+                record = case.answered(answer.deployment, answer.usage, answer.finish_reason, outcome, status)
         for chunk in self._closing(last, answer, case.request, settlement.metadata(record, plan)):
             yield chunk
 

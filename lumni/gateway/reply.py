@@ -10,8 +10,8 @@ from lumni.types import Json
 class Reply:
     """An OpenAI ``chat.completion`` in ``body``, or OpenAI chunks in ``chunks``: one of the two.
 
-    ``chunks`` ends normally only after a whole answer; it raises :class:`lumni.errors.LumniError` when the stream broke off.
-    Closing it early hangs up on the provider.
+    ``chunks`` ends normally only after a whole answer; it raises :class:`lumni.errors.LumniError` when the stream
+    broke off. Closing it early hangs up on the provider.
     """
 
     headers: Mapping[str, str]

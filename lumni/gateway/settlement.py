@@ -4,14 +4,29 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import quote
 
 from lumni.catalogue.model import Deployment
-from lumni.errors import LumniError
+from lumni.errors import LumniError, ShuttingDown
 from lumni.intelligence import Plan
 from lumni.money import to_usd
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord, Usage
 
 logger = logging.getLogger(__name__)
+
+# How a request ended that never reached a provider, by the status of its error.
+_REFUSED = {
+    400: Outcome.BAD_REQUEST,
+    404: Outcome.NOT_FOUND,
+    413: Outcome.BAD_REQUEST,
+    429: Outcome.RATE_LIMITED,
+    499: Outcome.DISCONNECTED,
+    503: Outcome.UNAVAILABLE,
+    504: Outcome.TIMEOUT,
+}
+
+
+_VISIBLE = "".join(map(chr, range(0x20, 0x7F)))  # what a header may hold unencoded
 
 
 class Sink(Protocol):
@@ -65,11 +80,9 @@ class Case:
     def failed(self, error: BaseException) -> RequestRecord:
         """Close without an answer."""
         if isinstance(error, LumniError):
-            outcome, status, code = Outcome.ERROR, error.status, error.code
-            if self.attempts:
+            outcome, status, code = _REFUSED.get(error.status, Outcome.ERROR), error.status, error.code
+            if self.attempts and not isinstance(error, ShuttingDown):
                 outcome = self.attempts[-1].outcome
-        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-            outcome, status, code = Outcome.DISCONNECTED, 499, "client_disconnected"
         else:
             outcome, status, code = Outcome.ERROR, 500, "internal_error"
         return self._close(RequestRecord(**self._common(), outcome=outcome, status=status, error_code=code))
@@ -79,6 +92,7 @@ class Case:
         common: Json = {
             "request_id": request.request_id,
             "created_at": request.created_at,
+            "client_request_id": request.client_request_id,
             "surface": request.surface,
             "key_id": self.principal.key_id,
             "student": self.principal.student,
@@ -138,9 +152,9 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
 
 
 def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
-    """``x-lumni-*``: the same in short, known before the first byte of a stream."""
+    """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
     task = plan.classification
-    return {
+    values = {
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
@@ -148,3 +162,4 @@ def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
         "x-lumni-confidence": f"{task.confidence:.2f}",
         "x-lumni-attempts": str(len(case.attempts)),
     }
+    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()}

@@ -11,12 +11,12 @@ Json = dict[str, Any]
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 _ROLES = {"model": "assistant", "user": "user", "function": "user"}
 _CONFIG = {
-    "maxOutputTokens": "max_tokens",
-    "stopSequences": "stop",
-    "candidateCount": "n",
-    "seed": "seed",
-    "temperature": "temperature",
-    "topP": "top_p",
+    "max_tokens": ("maxOutputTokens", "max_output_tokens"),
+    "stop": ("stopSequences", "stop_sequences"),
+    "n": ("candidateCount", "candidate_count"),
+    "seed": ("seed",),
+    "temperature": ("temperature",),
+    "top_p": ("topP", "top_p"),
 }
 
 
@@ -29,9 +29,9 @@ def to_openai(body: Json, model: str) -> Json:
         chat["messages"].append({"role": "system", "content": _text(system)})
     for content in body.get("contents") or ():
         chat["messages"] += _messages(content)
-    for theirs, ours in _CONFIG.items():
-        if config.get(theirs) is not None:
-            chat[ours] = config[theirs]
+    for ours, spellings in _CONFIG.items():
+        if (value := _either(config, *spellings)) is not None:
+            chat[ours] = value
     _add_format(chat, config)
     _add_tools(chat, body)
     return chat

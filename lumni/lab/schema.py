@@ -10,10 +10,13 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from .strings import make_string
 from .validation import Schema, fits, resolve, rules_for, same
 
 _TRIES = 24
+_ALL_TRIES = 2_000  # for one value; keeps a schema made to be slow from being slow
 _SHALLOW = 4  # below this depth optional properties are left out, so that recursive schemas end
 _DEEPEST = 40
 _BOUNDS_THAT_RISE = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
@@ -32,6 +35,8 @@ class ExampleMaker:
         self._rng = rng
         self._words = words or []
         self._next_word = 0
+        self._hopeless: set[bytes] = set()  # schemas, as JSON, for which every try has failed
+        self._tries_left = _ALL_TRIES
 
     def make(self) -> Any:
         """A value that fits the root schema. Raises ``UnsatisfiableError`` when none is found."""
@@ -42,14 +47,21 @@ class ExampleMaker:
             raise UnsatisfiableError(f"nothing fits at “{name}”")
         if schema is True:
             return self._word(name)
+        written = orjson.dumps(schema)
+        if written in self._hopeless:
+            raise UnsatisfiableError(f"nothing fits at “{name}”")
         for attempt in range(_TRIES):
             for flat in self._flatten(schema, depth, attempt):
+                self._tries_left -= 1
+                if self._tries_left < 0:
+                    raise UnsatisfiableError(f"nothing was found in {_ALL_TRIES} tries")
                 try:
                     value = self._from_flat(flat, name, depth, attempt)
                 except UnsatisfiableError:
                     continue
                 if fits(value, schema, self._root):
                     return value
+        self._hopeless.add(written)
         raise UnsatisfiableError(f"nothing fits at “{name}”")
 
     def _flatten(self, schema: Schema, depth: int, attempt: int) -> Iterator[dict[str, Any]]:
@@ -110,8 +122,8 @@ class ExampleMaker:
         if kind == "array":
             return self._array(schema, name, depth)
         if kind == "object":
-            return self._object(schema, name, depth)
-        return make_string(schema, self._word(name), self._rng)
+            return self._object(schema, name, depth, sparse=depth >= _SHALLOW or attempt >= _TRIES // 4)
+        return make_string(schema, self._word(name), self._rng, attempt)
 
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
         heads, items = schema.get("prefixItems", []), schema.get("items", True)
@@ -144,13 +156,14 @@ class ExampleMaker:
                     return option
         raise UnsatisfiableError(f"no further item for “{name}”")
 
-    def _object(self, schema: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
+    def _object(self, schema: dict[str, Any], name: str, depth: int, *, sparse: bool) -> dict[str, Any]:
+        """All properties, or (``sparse``) no more than are needed."""
         required, most = list(schema.get("required", ())), schema.get("maxProperties", math.inf)
         made = {key: self._make(self._rule(key, schema), key, depth + 1) for key in required}
         optional = [key for key in schema.get("properties", {}) if key not in made]
         least = schema.get("minProperties", 0)
         for key in optional:
-            if len(made) >= most or (depth >= _SHALLOW and len(made) >= least):
+            if len(made) >= most or (sparse and len(made) >= least):
                 break
             try:
                 made[key] = self._make(self._rule(key, schema), key, depth + 1)

@@ -14,13 +14,17 @@ _MAX_REPEAT = 3
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def make_string(schema: dict[str, Any], hint: str, rng: random.Random) -> str:
-    """A string for ``schema``; ``hint`` is used as it is where nothing forbids it."""
+def make_string(schema: dict[str, Any], hint: str, rng: random.Random, attempt: int) -> str:
+    """A string for ``schema``; ``hint`` is used as it is where nothing forbids it.
+
+    A format comes before a pattern and the lengths; later attempts do without it, since it is only an annotation.
+    """
     low, high = schema.get("minLength", 0), schema.get("maxLength")
+    made = _from_format(schema["format"], rng) if "format" in schema and attempt % 2 == 0 else None
+    if made is not None:
+        return made
     if "pattern" in schema:
         return _from_pattern(schema["pattern"], low, high, rng)
-    if "format" in schema and (made := _from_format(schema["format"], rng)) is not None:
-        return made
     text = hint
     while len(text) < low:
         text += " " + hint if hint else rng.choice(_LETTERS)

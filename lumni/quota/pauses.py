@@ -1,4 +1,4 @@
-"""Deployments that asked to be left alone for a while: a ``retry-after`` holds for every request, not only the one it met."""
+"""Deployments that asked to be left alone for a while: a ``retry-after`` holds for every request, not just one."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -47,6 +47,7 @@ def request_row(record: RequestRecord) -> Row:
     return {
         "request_id": clean_text(record.request_id),
         "created_at": record.created_at,
+        "client_request_id": _text(record.client_request_id),
         "surface": clean_text(record.surface),
         "key_id": clean_text(record.key_id),
         "student": _text(record.student),

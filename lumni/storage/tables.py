@@ -58,6 +58,7 @@ requests = Table(
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("created_at", UTCDateTime, nullable=False),
+    Column("client_request_id", Text),
     Column("surface", Text, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("student", Text),

@@ -12,7 +12,7 @@ class LogSink:
 
     def write(self, record: RequestRecord) -> None:
         logger.info(
-            "%s %s %s -> %s, %s %s, %d+%d tokens, %.0f ms, %d attempts",
+            "%s %s %r -> %s, %s %s, %d+%d tokens, %.0f ms, %d attempts",
             record.request_id,
             record.surface,
             record.requested_model,

@@ -30,9 +30,15 @@ class StreamedAnswer(Protocol):
     """
 
     deployment: Deployment
-    usage: Usage
-    usage_body: Json
-    finish_reason: str | None
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def usage_body(self) -> Json: ...
+
+    @property
+    def finish_reason(self) -> str | None: ...
 
     def __aiter__(self) -> AsyncIterator[Json]: ...
 

@@ -1,7 +1,7 @@
 """A provider's stream as OpenAI writes one: role chunk, deltas, one finish chunk per choice.
 
-LiteLLM's chunks differ from that in small ways that break clients: empty deltas with seven nulls, finish reasons for one
-choice of several, the role missing or repeated, parallel tool calls that share an index.
+LiteLLM's chunks differ from that in small ways that break clients: empty deltas with seven nulls, finish reasons for
+one choice of several, the role missing or repeated, parallel tool calls that share an index.
 """
 
 from collections.abc import Iterator, Mapping

@@ -25,7 +25,11 @@ class Upstream:
         self._catalogue = catalogue
         self._settings = settings
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        await asyncio.to_thread(self._load)
+        await _warm_up(load_litellm())
+
+    def _load(self) -> None:
         litellm = load_litellm()
         self._router = build_router(litellm, self._catalogue, self._settings)
         self._lane = TranslatedLane(litellm)
@@ -42,10 +46,13 @@ class Upstream:
         """The first candidate's answer, or the next one's if it fails. Raises :class:`LumniError`."""
         settings = self._settings
         if not request.stream:
-            return await self._journey(self._complete, request, candidates, gate, trail).run(request.deadline)
+            whole: WholeAnswer = await self._journey(self._complete, request, candidates, gate, trail).run(
+                request.deadline
+            )
+            return whole
         first = min(settings.attempt_timeout, settings.first_token_timeout)
         journey = self._journey(self._open, request, candidates, gate, trail, seconds=first)
-        stream = await journey.run(request.deadline)
+        stream: TranslatedStream = await journey.run(request.deadline)
         return ResumingStream(self, request, stream, gate, trail)
 
     async def reopen(
@@ -54,7 +61,8 @@ class Upstream:
         """The same request at the same deployment once more, for a stream that broke off."""
         seconds = self._settings.first_token_timeout
         journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
-        return await journey.run(asyncio.get_running_loop().time() + seconds)
+        stream: TranslatedStream = await journey.run(asyncio.get_running_loop().time() + seconds)
+        return stream
 
     def _journey(
         self,
@@ -88,6 +96,14 @@ class Upstream:
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
     ) -> TranslatedStream:
         return await self._lane.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+
+
+async def _warm_up(litellm: Any) -> None:
+    """One answer and one stream from the lab: LiteLLM loads a second's worth of code at the first call of each."""
+    call = {"model": "lumni-lab/echo", "messages": [{"role": "user", "content": "warm up"}]}
+    await litellm.acompletion(**call)
+    async for _ in await litellm.acompletion(**call, stream=True):
+        pass
 
 
 class ResumingStream:

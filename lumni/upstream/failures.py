@@ -3,8 +3,11 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from lumni.types import Outcome
 
@@ -34,9 +37,18 @@ _NOT_THE_REQUEST = {
 }
 _CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
+# LiteLLM's own check of the messages fails with a bare exception, which it then takes for a broken connection.
+_BAD_THREAD = "messages are valid OpenAI chat completion messages"
+# A provider's JSON body inside the text; its message is what a person wants to read.
+_QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
+# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses.
 _SECRETS = re.compile(
-    r"(?i)\b(?:sk|gsk|csk|key|AIza|hf|xai|fw|pk)[-_][\w-]{6,}|AIza[\w-]{10,}|Bearer\s+\S+|https?://\S+"
+    r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
+    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+"
 )
+# google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
+_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_LONGEST_WAIT = 86_400.0 * 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,10 @@ def read(error: BaseException) -> Failure:
     status = _status(error)
     text = str(getattr(error, "message", "") or error)
     headers = _headers(error)
-    return Failure(_outcome(kind, status, text), status, retry_after(headers), clean(text), headers)
+    wait = retry_after(headers)
+    if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
+        wait = float(delay[1])
+    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers)
 
 
 def _outcome(kind: str, status: int | None, text: str) -> Outcome:
@@ -86,6 +101,8 @@ def _outcome(kind: str, status: int | None, text: str) -> Outcome:
         if named := next((outcome for code, outcome in _NOT_THE_REQUEST.items() if code in text), None):
             return named
         return Outcome.CONTEXT if _CONTEXT.search(text) else Outcome.BAD_REQUEST
+    if _BAD_THREAD in text:
+        return Outcome.BAD_REQUEST
     if kind == "APIConnectionError" or status is None:
         return Outcome.UNAVAILABLE
     return _BY_STATUS.get(status, Outcome.UNAVAILABLE)
@@ -98,7 +115,7 @@ def _status(error: BaseException) -> int | None:
     status: Any = getattr(error, "status_code", None)
     try:
         return int(status)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -116,13 +133,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = float(headers[name]) / scale
         except (KeyError, ValueError):
             continue
-        if 0 <= seconds < 86_400 * 31:
+        if 0 <= seconds < _LONGEST_WAIT:
             return seconds
     return None
 
 
 def clean(text: str, limit: int = 300) -> str:
     """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
-    text = _SECRETS.sub("[hidden]", _PREFIX.sub("", text))
+    text = _PREFIX.sub("", text.split("Traceback (most recent call last)", 1)[0])
+    if quoted := _QUOTED.search(text):
+        with suppress(ValueError):
+            text = str(orjson.loads(f'"{quoted[1]}"'))
+    text = _SECRETS.sub("[hidden]", text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

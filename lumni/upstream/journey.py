@@ -1,12 +1,13 @@
 """One request's way through the candidates, driven by LiteLLM's Router.
 
-The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it falls
-back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt budget, one
-time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
+The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it
+falls back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt
+budget, one time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -59,7 +60,8 @@ class RoundFailed(Exception):
 
     def __init__(self, retry_after: float | None) -> None:
         super().__init__("every candidate failed")
-        self.litellm_response_headers = None if retry_after is None else {"retry-after": str(retry_after)}
+        # The Router reads whole seconds only, and takes anything else for no answer.
+        self.litellm_response_headers = None if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ class Journey(Generic[T]):
             f"All {len(self._candidates)} deployments that could answer failed"
             + (f"; the last one said: {last}" if last else "")
             + ".",
-            attempts=shown,
+            extra={"attempts": shown},
             retry_after=wait,
             retryable=not outcomes <= {Outcome.AUTH, Outcome.NOT_FOUND},
         )

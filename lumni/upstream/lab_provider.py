@@ -1,11 +1,12 @@
 """The lab as a LiteLLM custom provider: ``lumni-lab/fast``, ``lumni-lab/powerful``, ``lumni-lab/echo``.
 
-What LiteLLM 1.106.2 does to a custom provider's stream, and how this module lives with it:
+What LiteLLM 1.106.2 does to a custom provider, and how this module lives with it:
 
 - After the first chunk whose first choice has a finish reason, a chunk without content ends the stream. So the
-  finish reasons of choices 1, 2, … and the usage travel before the finish of choice 0, which LiteLLM then writes itself.
+  usage and the finish reasons of choices 1, 2, … travel before the finish of choice 0, which LiteLLM writes itself.
 - Only the first choice of a chunk is looked at, so the finish of choice 1 rides behind an empty delta of choice 0.
-- The usage that a chunk carries is taken off it, and given to the client only with ``stream_options.include_usage``.
+- The usage on a chunk is taken off it, and reaches the client only with ``stream_options.include_usage``.
+- An embedding's ``dimensions`` is dropped for custom providers (``drop_params``); in ``extra_body`` it arrives.
 """
 
 from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ def register_lab(seed: int) -> None:
     litellm.utils.custom_llm_setup()
 
 
-class LabProvider(CustomLLM):
+class LabProvider(CustomLLM):  # type: ignore[misc]  # litellm is untyped here
     """Answers every model name; the last part of it (``powerful``, ``echo``) says how."""
 
     def __init__(self, seed: int) -> None:
@@ -54,9 +55,9 @@ class LabProvider(CustomLLM):
         self,
         *,
         model: str,
-        input: str | list[Any],
+        input: str | list[Any],  # noqa: A002  (LiteLLM's name)
         optional_params: Json,
-        **_: Any,  # noqa: A002  (LiteLLM's name)
+        **_: Any,
     ) -> EmbeddingResponse:
         """Unit vectors; see ``lumni.lab.embeddings``."""
         try:

@@ -16,8 +16,12 @@ STANDARD = frozenset(
     }
 )  # fmt: skip
 # The student's identity stays here; the rest only means something at OpenAI's own storage.
-WITHHELD = frozenset({"user", "safety_identifier", "prompt_cache_key", "metadata", "store", "messages", "model", "stream",
-                      "stream_options"})  # fmt: skip
+WITHHELD = frozenset(
+    {
+        "messages", "metadata", "model", "prompt_cache_key", "safety_identifier", "store", "stream", "stream_options",
+        "user",
+    }
+)  # fmt: skip
 _SPELLINGS = (("max_completion_tokens", "max_tokens"), ("max_tokens", "max_completion_tokens"))
 
 
@@ -37,7 +41,7 @@ def for_deployment(body: Mapping[str, Any], supported: Collection[str]) -> Json:
 
 
 _REFUSAL = re.compile(
-    r"unsupported|unrecogni[sz]ed|unknown|not supported|not permitted|not allowed|extra inputs?|unexpected|does not support",
+    r"unsupported|unrecogni[sz]ed|unknown|not (supported|permitted|allowed)|extra inputs?|unexpected|does not support",
     re.IGNORECASE,
 )
 # Without these the request is another one: a provider that refuses them can't serve it.

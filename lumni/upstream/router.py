@@ -1,10 +1,12 @@
 """LiteLLM's Router, built from the catalogue."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from lumni.catalogue.model import Catalogue
 from lumni.settings import Settings
-from lumni.upstream.lab_provider import register_lab
+from lumni.upstream.plugins import register_plugins
 
 # Lumni decides these itself, in one place: order, health, limits, caching, retries and their budgets.
 _OURS = frozenset(
@@ -18,11 +20,17 @@ _OURS = frozenset(
 
 
 def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
-    """A Router over the enabled deployments, each addressed by its ``model_info.id``. Its cooldowns and cache are off."""
+    """A Router over the enabled deployments, addressed by their ``model_info.id``. Its cooldowns and cache are off."""
     from litellm.router import Router
     from litellm.types.router import RouterGeneralSettings
 
+    from lumni.upstream.lab_provider import register_lab  # imports litellm, which must have been made safe before
+
+    for name, value in catalogue.environment.items():
+        os.environ.setdefault(name, value)
     register_lab(settings.lab_seed)
+    beside = (settings.litellm_config or Path()).parent
+    register_plugins(litellm, catalogue.litellm_settings.get("custom_provider_map") or (), beside)
     if catalogue.litellm_settings.get("drop_params") is False:
         litellm.drop_params = False
     known = set(Router.get_valid_args()) - _OURS

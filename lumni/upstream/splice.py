@@ -1,8 +1,8 @@
 """Going on with an answer whose stream broke off: the same request is asked again and joined where the two agree.
 
-Providers that decode deterministically (temperature 0, a seed, a cache, the lab) say the same again; the student then sees
-one whole answer. As soon as the second answer differs from what was already sent, joining would be a lie, and the break is
-reported instead.
+Providers that decode deterministically (temperature 0, a seed, a cache, the lab) say the same again; the student then
+sees one whole answer. As soon as the second answer differs from what was already sent, joining would be a lie, and the
+break is reported instead.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +26,7 @@ class Splice:
             for index, spoken in said.items()
             for number, tool in spoken.tools.items()
         }
+        self._missing = set(self._tools)
 
     def feed(self, chunk: Mapping[str, Any]) -> Iterator[Json]:
         """What is new in a chunk, if anything. Raises :class:`Diverged`."""
@@ -44,7 +45,7 @@ class Splice:
 
     def finish(self) -> None:
         """The second stream has ended: raises :class:`Diverged` if it said less than the first."""
-        if any(self._text.values()) or any(arguments for _, arguments in self._tools.values()):
+        if self._missing or any(self._text.values()) or any(arguments for _, arguments in self._tools.values()):
             raise Diverged
 
     def _rest(self, index: int, name: str, piece: str) -> str:
@@ -56,6 +57,7 @@ class Splice:
         known = self._tools.get((index, call["index"]))
         if known is None:
             return dict(call)
+        self._missing.discard((index, call["index"]))
         function = call["function"]
         if "name" in function and function["name"] != known[0]:
             raise Diverged

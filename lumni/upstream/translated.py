@@ -1,9 +1,12 @@
 """The translated lane: one attempt at one deployment through ``litellm.acompletion``."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
+
+import orjson
 
 from lumni.catalogue.model import Deployment
 from lumni.types import ChatRequest, Json, Outcome, Usage
@@ -13,6 +16,10 @@ from lumni.upstream.chunks import ChunkShaper
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.tap import StreamTap
 from lumni.upstream.toolcheck import broken_tool_call
+
+_PICTURE = re.compile(rb'data:[^"]*')
+# Retries are the journey's. LiteLLM's MCP gateway, which every request with tools loads, needs a package of the proxy.
+_GUARDS = {"max_retries": 0, "num_retries": 0, "_skip_mcp_handler": True}
 
 
 class TranslatedLane:
@@ -68,7 +75,7 @@ class TranslatedLane:
             arguments = parameters.for_deployment(body, supported)
             try:
                 return await self._litellm.acompletion(
-                    **{**params, **arguments, "messages": request.messages, "max_retries": 0, "num_retries": 0}
+                    **{**params, **arguments, **_GUARDS, "messages": request.messages}
                 )
             except Exception as error:
                 failure = failures.read(error)
@@ -91,8 +98,7 @@ class TranslatedStream:
 
     def __init__(self, request: ChatRequest, deployment: Deployment, wrapper: Any, idle: float) -> None:
         self.deployment = deployment
-        self.usage = Usage(estimated=True)
-        self.usage_body: Json = {}
+        self._usage: Json = {}
         self.finish_reason: str | None = None
         self.shaper = ChunkShaper()
         self._request = request
@@ -101,6 +107,15 @@ class TranslatedStream:
         self._idle = idle
         self._head: list[Json] = []
         self._ended = False
+
+    @property
+    def usage(self) -> Usage:
+        """The provider's count; an estimate as long as there is none."""
+        return normalise.usage_of(self.usage_body, estimated=not self._usage)
+
+    @property
+    def usage_body(self) -> Json:
+        return self._usage or estimate(self._request, self.shaper)
 
     async def commit(self) -> None:
         """Read up to the first content: until then another deployment can still take over unseen."""
@@ -137,8 +152,7 @@ class TranslatedStream:
             return self._end()
         dumped = chunk.model_dump()
         if dumped.get("usage"):
-            self.usage_body = normalise.usage_body(dumped["usage"])
-            self.usage = normalise.usage_of(dumped["usage"])
+            self._usage = normalise.usage_body(dumped["usage"])
         return list(self.shaper.feed(dumped))
 
     def _end(self) -> list[Json]:
@@ -146,12 +160,34 @@ class TranslatedStream:
         reasons = self._tap.reasons()
         if not reasons:
             raise AttemptFailed(Failure(Outcome.CUT, detail="the stream ended without a finish reason"))
-        chunks = list(self.shaper.finish(reasons))
-        for spoken in self.shaper.spoken.values():
+        # Before the finish: a repetition that mends the call still has to end the stream.
+        for index, spoken in self.shaper.spoken.items():
             calls = [{"function": {"name": t.name, "arguments": t.arguments}} for t in spoken.tools.values()]
-            check_tools(self._request, calls, spoken.finish)
+            check_tools(self._request, calls, reasons.get(index))
+        chunks = list(self.shaper.finish(reasons))
         self.finish_reason = self.shaper.spoken[min(self.shaper.spoken)].finish
         return chunks
+
+
+def estimate(request: ChatRequest, shaper: ChunkShaper) -> Json:
+    """OpenAI's ``usage`` for a stream without one: a token for every four characters (OpenAI's rule of thumb).
+
+    Pictures inside the request, which are not counted by their characters, are left out.
+    """
+    asked = (request.messages, request.body.get("tools"))
+    with suppress(TypeError):  # nested deeper than orjson writes
+        asked_size = len(_PICTURE.sub(b"", orjson.dumps(asked)))
+        return normalise.usage_body({"prompt_tokens": asked_size // 4, "completion_tokens": _spoken(shaper) // 4})
+    return normalise.usage_body({"completion_tokens": _spoken(shaper) // 4})
+
+
+def _spoken(shaper: ChunkShaper) -> int:
+    """Characters of all that was said."""
+    return sum(
+        sum(map(len, spoken.text.values()))
+        + sum(len(tool.name) + len(tool.arguments) for tool in spoken.tools.values())
+        for spoken in shaper.spoken.values()
+    )
 
 
 def check_tools(request: ChatRequest, calls: Any, finish_reason: str | None) -> None:

@@ -22,6 +22,7 @@ def upgrade() -> None:
         "requests",
         sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("client_request_id", sa.Text),
         sa.Column("surface", sa.Text, nullable=False),
         sa.Column("key_id", sa.Text, nullable=False),
         sa.Column("student", sa.Text),

@@ -1,5 +1,7 @@
 """What a plan promises: never empty, always explained, and in the order that the teacher wrote down."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +122,12 @@ def test_the_task_chooses_the_tier_and_the_other_tier_is_the_fallback() -> None:
     assert ids(ask((STRONG, FAST), text="Hi!")) == ["groq-8b", "groq-70b"]
 
 
+def test_the_client_s_task_type_chooses_the_tier_of_auto() -> None:
+    """001-31."""
+    assert ask((FAST, STRONG), text="Hi!", hint="powerful").winner == STRONG
+    assert ask((FAST, STRONG), text=PROOF, hint="fast").winner == FAST
+
+
 @pytest.mark.parametrize(("requested", "first"), [("fast", "groq-8b"), ("powerful", "groq-70b"), ("best", "groq-70b")])
 def test_the_tiers_can_be_asked_for_by_name_and_overrule_the_hint(requested: str, first: str) -> None:
     catalogue = Catalogue((STRONG, FAST), aliases={"best": "powerful"})
@@ -164,8 +172,20 @@ def test_headroom_and_price_decide_between_neighbours() -> None:
     assert by_id["groq-tight"]["headroom"] == pytest.approx(WEIGHTS["headroom"] * 0.1)
 
 
+def test_a_priority_outweighs_half_of_the_headroom_but_not_nearly_all_of_it() -> None:
+    models = (deployment("groq-second", priority=1), deployment("groq-first"))
+    assert ask(models, availability={"groq-first": Availability(headroom=0.5)}).winner.id == "groq-first"
+    assert ask(models, availability={"groq-first": Availability(headroom=0.1)}).winner.id == "groq-second"
+
+
 def test_the_weights_of_the_score_sum_to_one() -> None:
     assert sum(WEIGHTS.values()) == pytest.approx(1)
+
+
+def test_the_documented_parts_of_the_score_are_the_real_ones() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `(\w+)` \| (0\.\d+) \|", text, flags=re.MULTILINE)
+    assert {name: float(weight) for name, weight in documented} == WEIGHTS
 
 
 def test_blocked_deployments_are_excluded_while_another_is_free() -> None:
@@ -214,6 +234,11 @@ def test_the_preferred_provider_comes_first_and_the_others_after() -> None:
     models = (FAST, deployment("gemini-flash", priority=3), STRONG)
     assert ids(ask(models, provider="Gemini")) == ["gemini-flash", "groq-8b", "groq-70b"]
     assert ids(ask(models, provider="gemini", fallback=False)) == ["gemini-flash"]
+
+
+def test_a_preferred_provider_outranks_the_tier_of_the_task() -> None:
+    models = (FAST, deployment("gemini-pro", tier="powerful"))
+    assert ids(ask(models, text="Hi!", provider="gemini")) == ["gemini-pro", "groq-8b"]
 
 
 def test_a_preferred_provider_that_cannot_serve_is_said_so() -> None:

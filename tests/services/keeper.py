@@ -1,7 +1,8 @@
 """Runs one server for a test session and outlives it by a moment, to stop the server and remove its files.
 
 Started as a program of its own by ``tests.services.server``: when the tests end, even killed, the pipe on its standard
-input closes. Each line it reads (``start``, ``kill``) is answered by one line. Only the standard library is needed.
+input closes. Each line it reads (``prepare``, ``start``, ``check``, ``kill``) is answered by one line: the fault, or an
+empty string, as JSON. Only the standard library is needed.
 """
 
 import contextlib
@@ -50,6 +51,8 @@ class Keeper:
                 subprocess.run(self.spec["prepare"], check=True, capture_output=True, cwd=self.root, **self.as_user)
             elif command == "start":
                 self.start()
+            elif command == "check" and (self.server is None or self.server.poll() is not None):
+                return json.dumps(self.log())
             elif command == "kill":
                 self.end(self.spec["kill"])
         except subprocess.CalledProcessError as error:
@@ -69,6 +72,10 @@ class Keeper:
                 preexec_fn=_die_with_parent(self.spec["stop"]),  # safe here: this program has one thread
                 **self.as_user,
             )
+
+    def log(self) -> str:
+        with open(os.path.join(self.root, "log"), errors="replace") as log:  # noqa: PTH118, PTH123
+            return log.read() or "the server ended without a word"
 
     def end(self, how: int) -> None:
         if self.server is None:

@@ -69,6 +69,7 @@ class Server:
         self._tell("start")
         deadline = time.monotonic() + READY_SECONDS
         while not self._ready():
+            self._tell("check")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not become ready:\n{(self.root / 'log').read_text()}")
             time.sleep(0.01)

@@ -74,20 +74,15 @@ async def test_an_id_twice_in_one_batch_is_stored_once(database: Database) -> No
 async def test_writers_that_share_ids_count_each_once(database: Database, database_settings: Settings) -> None:
     """Two processes replaying the same records, in opposite order, neither block each other nor count twice."""
     other = await Database.open(database_settings)
+    new = 0
     try:
-        forward = [record(number) for number in range(400)]
-        chunks = [forward[start : start + 40] for start in range(0, 400, 40)]
-
-        async def replay(target: Database, batches: list[list[RequestRecord]]) -> int:
-            return sum([await target.records.add(batch) for batch in batches])
-
-        backward = [list(reversed(chunk)) for chunk in reversed(chunks)]
-        new = await asyncio.gather(replay(database, chunks), replay(other, backward), replay(database, backward))
+        for start in range(0, 4000, 400):
+            batch = [record(number) for number in range(start, start + 400)]
+            new += sum(await asyncio.gather(database.records.add(batch), other.records.add(batch[::-1])))
     finally:
         await other.close()
-    assert sum(new) == 400
-    assert await database.records.count() == 400
-    assert len(await rows(database, task_classifications)) == len(await rows(database, model_selections)) == 400
+    assert new == await database.records.count() == 4000
+    assert len(await rows(database, task_classifications)) == len(await rows(database, model_selections)) == 4000
 
 
 async def test_the_classification_is_on_record(database: Database) -> None:
@@ -194,6 +189,7 @@ RECORDS = st.builds(
     status=st.integers(0, 999),
     stream=st.booleans(),
     label=st.none() | TEXT,
+    client_request_id=st.none() | TEXT,
     task_type=st.sampled_from([None, "fast", "powerful"]),
     confidence=st.none() | FLOAT,
     factors=st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), FLOAT, max_size=3),

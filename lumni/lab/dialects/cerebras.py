@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lumni.lab.limits import Reading, Refusal
 
-from .base import Dialect, Headers, Refused, tightest
+from .base import Dialect, Headers, Json, Refused, tightest
 
 
 class CerebrasDialect(Dialect):
@@ -29,6 +29,12 @@ class CerebrasDialect(Dialect):
         code = "request_quota_exceeded" if limit.unit == "requests" else "token_quota_exceeded"
         headers = {} if math.isinf(refusal.wait) else {"retry-after": str(math.ceil(refusal.wait))}
         return _error(429, message, "too_many_requests_error", "quota", code, headers)
+
+    def dress_chunk(self, chunk: Json, usage: Json | None) -> Json:
+        """Cerebras puts the usage on the chunk that finishes, asked or not."""
+        if usage is not None:
+            chunk["usage"] = {key: usage[key] for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+        return chunk
 
     def bad_key(self, key: str) -> Refused:  # noqa: ARG002
         return _error(401, "Wrong API Key", "invalid_request_error", "api_key", "wrong_api_key")

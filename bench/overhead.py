@@ -1,0 +1,103 @@
+"""What a gateway adds to a provider: CPU, latency, and how much one worker carries.
+
+    uv run python -m bench.overhead             less than four minutes
+    uv run python -m bench.overhead --quick     less than one
+
+The provider called directly, Lumni and LiteLLM's proxy take turns in one run. Only the loopback is used; everything
+that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the figures mean.
+"""
+
+import argparse
+import contextlib
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import machine, rounds, tools
+from bench.figures import figures
+from bench.gateways import GATEWAYS, Gateway
+from bench.loads import PACE_MS
+from bench.report import Report
+from bench.targets import NotStarted, Target, start_provider
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: measured, and every answer was right. 1: it couldn't be measured, or some answers were faulty."""
+    options = _options(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    # Ending by SIGTERM passes through every `finally`, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    plan = rounds.SMOKE if options.smoke else rounds.QUICK if options.quick else rounds.DEFAULT
+    chosen = [gateway() for gateway in GATEWAYS if gateway.name in options.gateways]
+    command = shlex.join(["python", "-m", "bench.overhead", *(sys.argv[1:] if arguments is None else arguments)])
+    try:
+        report = run(chosen, plan, command, console)
+    except (tools.NoCompiler, NotStarted, subprocess.CalledProcessError) as error:
+        console.print(f"[bold red]Not measured:[/] {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        return 130
+    report.print(console)
+    console.print(f"All of it: {report.save(options.results)}")
+    return 1 if any(found.errors for found in report.figures.values()) else 0
+
+
+def run(gateways: Sequence[Gateway], plan: rounds.Plan, command: str, console: Console) -> Report:
+    """Start everything, measure, end everything."""
+    date = datetime.now(UTC)
+    with tempfile.TemporaryDirectory(prefix="lumni-bench-") as name:
+        directory = Path(name)
+        programs = tools.build(directory / "programs")
+        for gateway in gateways:
+            gateway.prepare()
+        started = time.monotonic()
+        with _running(gateways, programs, directory, console) as targets:
+            earlier = machine.Clock.read(targets)
+            runs = rounds.measure(programs.loadgen, targets, plan, started, directory, console.print)
+            foreign = machine.Clock.read(targets).foreign_share(earlier)
+    versions = {target.name: target.version for target in targets}
+    return Report(command, date, machine.describe(), versions, foreign, figures(runs), runs)
+
+
+@contextlib.contextmanager
+def _running(
+    gateways: Sequence[Gateway], programs: tools.Tools, directory: Path, console: Console
+) -> Iterator[list[Target]]:
+    """The provider and the gateways, running."""
+    with contextlib.ExitStack() as stack:
+        targets = [start_provider(programs.provider, PACE_MS, directory / "provider")]
+        stack.callback(targets[0].process.stop)
+        for gateway in gateways:
+            console.print(f"starting {gateway.name}")
+            target = gateway.start(targets[0], directory / gateway.name)
+            stack.callback(target.process.stop)
+            targets.append(target)
+        yield targets
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    names = [gateway.name for gateway in GATEWAYS]
+    parser = argparse.ArgumentParser(description="What a gateway adds to a provider called directly.")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="two short rounds, less than a minute")
+    length.add_argument("--smoke", action="store_true", help="one round of moments: does it run at all?")
+    parser.add_argument("--gateways", nargs="+", choices=names, help="which ones (all; --smoke: only lumni)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON file")
+    options = parser.parse_args(arguments)
+    options.gateways = options.gateways or (["lumni"] if options.smoke else names)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
