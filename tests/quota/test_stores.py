@@ -80,7 +80,8 @@ class Agreement(RuleBasedStateMachine):
         if isinstance(ours, Granted) and isinstance(lua, Granted):
             assert ours.index == lua.index == expected
             assert ours.states == lua.states
-            assert bool(ours.states) == (lease == 0 and any(pool.windows for pool in ours.reservation.draw.pools))
+            after = self.runner.run(self.memory.snapshot(ours.reservation.draw.pools, self.time))
+            assert ours.states == (() if lease else after)
             assert (ours.reservation.at_ms, ours.reservation.expires_ms) == (self.now, self.now + round(lease * 1000))
             assert (lua.reservation.at_ms, lua.reservation.expires_ms) == (self.now, self.now + round(lease * 1000))
             self.model.hold(ours.reservation.id, candidates[expected], self.now, round(lease * 1000))
