@@ -73,8 +73,8 @@ def _deployment(deployment: Deployment) -> Json:
         "free": deployment.free,
         "list_price": price
         and {
-            "prompt": str(to_usd(price.prompt)),
-            "completion": str(to_usd(price.completion)),
+            "prompt": f"{to_usd(price.prompt):f}",
+            "completion": f"{to_usd(price.completion):f}",
             "currency": "USD",
             "per_tokens": 1_000_000,
         },

@@ -100,8 +100,8 @@ async def _show(chunks: AsyncIterator[dict[str, Any]]) -> None:
             out.print(choice["delta"].get("content") or "", end="", markup=False)
     out.print()
     if told:
-        task, chosen = told["classification"], told["selection"]
-        out.print(f"[dim]{task['task_type']} ({task['confidence']:.0%}): {chosen['reason']}[/dim]")
+        chosen = told["selection"]
+        out.print(f"[dim]{chosen['reason']}[/dim]")
         cost = told["cost"]
         price = f"list price ${cost['list']}, billed ${cost['billed']}" if cost else "price unknown"
         out.print(f"[dim]{chosen['model']} at {chosen['provider']}, {told['latency_ms']:.0f} ms, {price}[/dim]")

@@ -128,7 +128,7 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
     """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
     cost = None
     if record.list_cost is not None and record.billed_cost is not None:
-        cost = {"list": str(to_usd(record.list_cost)), "billed": str(to_usd(record.billed_cost)), "currency": "USD"}
+        cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
     task = plan.classification
     return {
         "request_id": record.request_id,
