@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -35,8 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured, and every answer was right. 1: it couldn't be measured, or some answers were faulty."""
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    # Ending by SIGTERM passes through every `finally`, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = rounds.SMOKE if options.smoke else rounds.QUICK if options.quick else rounds.DEFAULT
     chosen = [gateway() for gateway in GATEWAYS if gateway.name in options.gateways]
     command = shlex.join(["python", "-m", "bench.overhead", *(sys.argv[1:] if arguments is None else arguments)])
@@ -45,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (tools.NoCompiler, NotStarted, subprocess.CalledProcessError) as error:
         console.print(f"[bold red]Not measured:[/] {error}")
         return 1
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        return 130
     report.print(console)
     console.print(f"All of it: {report.save(options.results)}")
     return 1 if any(found.errors for found in report.figures.values()) else 0
@@ -99,5 +95,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _end_tidily(number: int, _: FrameType | None) -> None:
+    """Passes through every `finally`; a second Ctrl-C must not stop what stops the processes."""
+    for further in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(further, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _end_tidily)
     sys.exit(main())

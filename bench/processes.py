@@ -64,10 +64,14 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._end_session()
+
+    def _end_session(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        while (left := [pid for pid, fields in _session(self.pid).items() if fields[0] != "Z"]) and (
-            time.monotonic() < deadline
-        ):
+        while time.monotonic() < deadline:
+            left = [pid for pid, fields in _session(self.pid).items() if fields[0] != "Z"]
+            if not left:
+                return
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -1,8 +1,12 @@
 """The harness itself: does it measure, notice faults, and leave nothing behind?"""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +75,31 @@ def test_a_stopped_process_leaves_no_child_behind(tmp_path: Path) -> None:
     assert not _alive(child)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_all_that_it_started(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Show 6: after Ctrl-C, also an impatient one, neither processes nor files are left."""
+    log = tmp_path / "log"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-u", "-m", "bench.overhead", "--smoke", "--results", str(tmp_path)]
+    with log.open("wb") as out:
+        bench = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(scratch)}, stdout=out)
+    try:
+        while not list(scratch.glob("*/lumni/.lumni")):
+            assert bench.poll() is None, log.read_text()
+            time.sleep(0.02)
+        assert _working_in(scratch)
+        bench.send_signal(number)
+        time.sleep(0.05)
+        bench.send_signal(number)
+        assert bench.wait(60) == code
+    finally:
+        bench.kill()
+        bench.wait()
+    assert not _working_in(scratch)
+    assert not list(scratch.iterdir())
+
+
 def test_without_a_compiler_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +107,16 @@ def test_without_a_compiler_it_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert overhead.main(["--smoke", "--results", str(tmp_path)]) == 1
     assert "apt-get install gcc" in capsys.readouterr().out.replace("\n", " ")
+
+
+def _working_in(directory: Path) -> list[str]:
+    """The processes whose working directory is in ``directory``."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(directory):
+                found.append(link.parent.name)
+    return found
 
 
 def _alive(pid: int) -> bool:
