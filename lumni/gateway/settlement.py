@@ -7,14 +7,14 @@ from typing import Protocol
 from urllib.parse import quote
 
 from lumni.catalogue.model import Deployment
-from lumni.errors import LumniError, ShuttingDown
+from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.intelligence import Plan
 from lumni.money import to_usd
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord, Usage
 
 logger = logging.getLogger(__name__)
 
-# How a request ended that never reached a provider, by the status of its error.
+# How a request ended by the status of its error, where that is not the last attempt's doing.
 _REFUSED = {
     400: Outcome.BAD_REQUEST,
     404: Outcome.NOT_FOUND,
@@ -81,7 +81,7 @@ class Case:
         """Close without an answer."""
         if isinstance(error, LumniError):
             outcome, status, code = _REFUSED.get(error.status, Outcome.ERROR), error.status, error.code
-            if self.attempts and not isinstance(error, ShuttingDown):
+            if self.attempts and isinstance(error, AllProvidersFailed | ContextLengthExceeded):
                 outcome = self.attempts[-1].outcome
         else:
             outcome, status, code = Outcome.ERROR, 500, "internal_error"
