@@ -22,6 +22,15 @@ SETTING_KEYS: Mapping[str, str] = {
     "routing.streamIdleTimeout": "stream_idle_timeout",
     "routing.numRetries": "num_retries",
     "routing.maxAttempts": "max_attempts",
+    "fallback.strategy": "routing_strategy",
+    "limits.perMinute": "max_requests_per_minute",
+    "limits.perHour": "max_requests_per_hour",
+    "limits.burst": "default_rate_limit_capacity",
+    "limits.refillRate": "default_rate_limit_refill_rate",
+    "limits.concurrency": "student_concurrency",
+    "limits.tiers": "limit_tiers",
+    "breaker.failureThreshold": "breaker_threshold",
+    "breaker.recoveryTimeout": "breaker_recovery",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
@@ -54,7 +63,6 @@ LATER_KEYS: Mapping[str, Any] = {
     "cache.enabled": bool,
     "cache.ttl": int,  # seconds
     "fallback.enabled": bool,
-    "fallback.strategy": Literal["priority", "round-robin", "least-used"],
     "monitoring.enabled": bool,
     "monitoring.healthCheckInterval": int,  # seconds
     "monitoring.thresholds.usageWarning": float,  # a share of a limit, 0..1

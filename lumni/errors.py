@@ -45,8 +45,9 @@ class LumniError(Exception):
         retry_after: float | None = None,
         retryable: bool | None = None,
         extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``retry_after`` is in seconds; ``extra`` joins OpenAI's four keys inside ``error``."""
+        """``retry_after`` is in seconds; ``extra`` joins OpenAI's four keys inside ``error``, ``headers`` the answer's."""
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
@@ -54,6 +55,7 @@ class LumniError(Exception):
         self.retry_after = retry_after
         self.retryable = type(self).retryable if retryable is None else retryable
         self.extra = dict(extra or {})
+        self.more_headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """The error as OpenAI writes it: ``{"error": {"message", "type", "param", "code", …}}``."""
@@ -62,7 +64,7 @@ class LumniError(Exception):
 
     def headers(self) -> dict[str, str]:
         """``x-should-retry`` always, ``retry-after`` (whole seconds, rounded up) when known."""
-        headers = {"x-should-retry": "true" if self.retryable else "false"}
+        headers = {**self.more_headers, "x-should-retry": "true" if self.retryable else "false"}
         if self.retry_after is not None:
             headers["retry-after"] = str(max(1, -int(-self.retry_after // 1)))
         return headers

@@ -1,15 +1,16 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
 import os
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.quotas import QuotaFile, make_quota
 from lumni.people.keyring import Keyring, open_keyring
-from lumni.quota.pauses import Pauses
+from lumni.quota.memory import MemoryStore
+from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
@@ -25,7 +26,8 @@ class Services:
     catalogue: Catalogue
     keyring: Keyring
     new_key: str | None
-    pauses: Pauses
+    quota: Quota
+    quota_file: QuotaFile
     upstream: Upstream
     database: Database
     writer: RecordWriter
@@ -43,12 +45,17 @@ class Services:
         database = await Database.open(settings)
         writer = RecordWriter(database.records.add)
         writer.start()
-        pauses = Pauses(time.monotonic)
-        pipeline = Pipeline(catalogue, pauses, upstream, [writer, LogSink()])
-        return cls(settings, catalogue, keyring, new_key, pauses, upstream, database, writer, pipeline)
+        quota = make_quota(settings, catalogue, MemoryStore())
+        quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
+        quota_file.load()
+        quota_file.start()
+        pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()])
+        return cls(settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline)
 
     async def stop(self) -> None:
         """Write what is still to be written, then close."""
+        await self.quota.close()
+        await self.quota_file.close()
         await self.writer.close()
         await self.database.close()
         await self.upstream.close()

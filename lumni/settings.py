@@ -18,6 +18,9 @@ from lumni.files import ConfigurationError, Finding
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
+RoutingStrategy = Literal[
+    "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
+]
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -34,6 +37,17 @@ class ProviderSettings(BaseModel):
     base_url: str | None = Field(None, alias="baseUrl")
     priority: int | None = Field(None, ge=0)
     limits: Mapping[Literal["rpm", "rph", "rpd", "tpm", "tph", "tpd"], int] = Field(default_factory=dict)
+
+
+class TierSettings(BaseModel):
+    """Limits of one role; what is left out is as for students, and 0 means no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    per_minute: int | None = Field(None, ge=0, alias="perMinute")
+    per_hour: int | None = Field(None, ge=0, alias="perHour")
+    burst: int | None = Field(None, ge=0)
+    refill_rate: float | None = Field(None, gt=0, alias="refillRate")
 
 
 class Settings(BaseModel):
@@ -58,6 +72,18 @@ class Settings(BaseModel):
     num_retries: int = Field(3, ge=0, le=10, description="Rounds over the candidates after the first.")
     max_attempts: int = Field(12, ge=1, le=50, description="Most upstream calls for one request.")
     drain_timeout: float = Field(30.0, ge=0, description="How long running requests may finish after SIGTERM.")
+
+    max_requests_per_minute: int = Field(10, ge=0, description="Requests of one student in any minute; 0: no limit.")
+    max_requests_per_hour: int = Field(100, ge=0, description="Requests of one student in any hour; 0: no limit.")
+    default_rate_limit_capacity: int = Field(100, ge=0, description="Requests of one key at once; 0: no limit.")
+    default_rate_limit_refill_rate: float = Field(1.0, gt=0, description="Of those, how many come back a second.")
+    student_concurrency: int = Field(8, ge=1, description="Upstream calls that run for one student at once.")
+    limit_tiers: Mapping[str, TierSettings] = Field(
+        default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
+    )
+    routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
+    breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
+    breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest header block.")
@@ -109,6 +135,11 @@ class Settings(BaseModel):
         names = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
         text = str(value).strip().lower()
         return names.get(text, text)
+
+    @field_validator("routing_strategy", mode="before")
+    @classmethod
+    def _spell_strategy(cls, value: Any) -> Any:
+        return value.replace("-", "_").lower() if isinstance(value, str) else value
 
     @field_validator("log_level")
     @classmethod

@@ -119,8 +119,8 @@ class RequestRecord:
     """What happened to one request: exactly one for each, also when it failed, was cached, or its client left.
 
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
-    ``ttft_ms`` is the time to the first content of a stream. ``reason`` and ``benchmark_score`` (0 to 100) are those of
-    the model that was chosen first.
+    ``ttft_ms`` is the time to the first content of a stream, ``queued_ms`` the time in line for quota. ``reason`` and
+    ``benchmark_score`` (0 to 100) are those of the model that was chosen first.
     """
 
     request_id: str
@@ -153,6 +153,7 @@ class RequestRecord:
     list_cost: int | None = None
     billed_cost: int | None = None
     latency_ms: float = 0.0
+    queued_ms: float = 0.0
     ttft_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
     client_request_id: str | None = None

@@ -23,7 +23,7 @@ async def health(request: Request) -> dict[str, Any]:
         "status": "ok",
         "version": __version__,
         "started_at": services.started_at,
-        "deployments": _deployments(services),
+        "deployments": await _deployments(services),
     }
 
 
@@ -44,16 +44,18 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
     return {"status": "ready", "database": "up"}
 
 
-def _deployments(services: Services) -> list[Json]:
-    pauses = services.pauses.current()
+async def _deployments(services: Services) -> list[Json]:
+    standings = await services.quota.standings()
     shown = []
     for deployment in services.catalogue.deployments:
-        pause = pauses.get(deployment.id)
-        state = "disabled" if not deployment.enabled else "paused" if pause else "available"
+        standing = standings.get(deployment.id)
+        state = "disabled" if standing is None else "broken" if standing.blocked else "available"
+        if standing and not standing.blocked and standing.headroom <= 0:
+            state = "exhausted"
         entry: Json = {"id": deployment.id, "provider": deployment.provider, "model": deployment.model, "state": state}
-        if deployment.disabled:
+        if standing is None:
             entry["reason"] = deployment.disabled
-        elif pause:
-            entry |= {"reason": pause.reason, "for_seconds": round(pause.until, 1)}
+        elif standing.blocked:
+            entry |= {"reason": standing.blocked, "for_seconds": round(standing.until or 0.0, 1)}
         shown.append(entry)
     return shown

@@ -6,12 +6,13 @@ from collections.abc import AsyncGenerator, Sequence
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
-from lumni.gateway import settlement
+from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
+from lumni.gateway.turn import Turn
 from lumni.intelligence import Availability, Plan
-from lumni.quota.pauses import Pauses
+from lumni.quota.service import Quota
 from lumni.types import ChatRequest, Json, Outcome, Principal
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.client import Upstream
@@ -21,9 +22,9 @@ from lumni.upstream.failures import AttemptFailed
 class Pipeline:
     """Serves chat requests of every surface. Holds nothing of a request between two of them."""
 
-    def __init__(self, catalogue: Catalogue, pauses: Pauses, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+    def __init__(self, catalogue: Catalogue, quota: Quota, upstream: Upstream, sinks: Sequence[Sink]) -> None:
         self._catalogue = catalogue
-        self._pauses = pauses
+        self._quota = quota
         self._upstream = upstream
         self._sinks = sinks
         self.drain = Drain()
@@ -36,9 +37,12 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks)
         try:
-            case.plan = plan = self._plan(request)
+            case.admission = await admission.enter(self._quota.students, request, principal)
+            case.plan = plan = await self._plan(request)
             candidates = [candidate.deployment for candidate in plan.candidates]
-            answer = await self._upstream.send(request, candidates, self._pauses, case.attempts)
+            case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
+            await turn.lease(candidates, request.deadline)
+            answer = await self._upstream.send(request, candidates, turn, case.attempts)
             headers = settlement.headers(answer.deployment, plan, case)
             if isinstance(answer, WholeAnswer):
                 return Reply(headers, body=self._settle(answer, case, plan))
@@ -59,11 +63,8 @@ class Pipeline:
             return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
         return ClientDisconnected("The client left.")
 
-    def _plan(self, request: ChatRequest) -> Plan:
-        availability = {
-            id_: Availability(headroom=0.0, blocked=pause.reason, until=pause.until)
-            for id_, pause in self._pauses.current().items()
-        }
+    async def _plan(self, request: ChatRequest) -> Plan:
+        standings = await self._quota.standings()
         return intelligence.plan(
             requested=request.model,
             body=request.body,
@@ -71,11 +72,11 @@ class Pipeline:
             provider=request.provider,
             fallback=request.fallback,
             catalogue=self._catalogue,
-            availability=availability,
+            availability={id_: Availability(s.headroom, s.blocked, s.until) for id_, s in standings.items()},
         )
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
-        record = case.answered(answer.deployment, answer.usage, answer.finish_reason)
+        record = case.answered(answer)
         if case.request.metadata_in_body:
             return {**answer.body, "lumni": settlement.metadata(record, plan)}
         return answer.body
@@ -107,7 +108,7 @@ class Pipeline:
             try:
                 await answer.aclose()
             finally:
-                record = case.answered(answer.deployment, answer.usage, answer.finish_reason, outcome, status)
+                record = case.answered(answer, outcome, status)
         for chunk in self._closing(last, answer, case.request, settlement.metadata(record, plan)):
             yield chunk
 

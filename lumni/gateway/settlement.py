@@ -8,9 +8,12 @@ from urllib.parse import quote
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
+from lumni.gateway.admission import Admission
+from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.money import to_usd
-from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord, Usage
+from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
+from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -42,20 +45,21 @@ class Case:
         self.request = request
         self.principal = principal
         self.attempts: list[Attempt] = []
+        self.admission: Admission | None = None
         self.plan: Plan | None = None
+        self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
         self._record: RequestRecord | None = None
 
     def answered(
-        self,
-        deployment: Deployment,
-        usage: Usage,
-        finish_reason: str | None,
-        outcome: Outcome = Outcome.OK,
-        status: int = 200,
+        self, answer: WholeAnswer | StreamedAnswer, outcome: Outcome = Outcome.OK, status: int = 200
     ) -> RequestRecord:
         """Close with an answer, or with the part of one that was given."""
+        deployment, usage = answer.deployment, answer.usage
+        if self.turn and outcome is Outcome.OK:
+            began = self.first_content or self._now()
+            self.turn.answered(deployment, usage, answer.headers, self._now() - began)
         list_cost = deployment.price.of(usage) if deployment.price else None
         return self._close(
             RequestRecord(
@@ -66,7 +70,7 @@ class Case:
                 deployment=deployment.id,
                 provider=deployment.provider,
                 model=deployment.model,
-                finish_reason=finish_reason,
+                finish_reason=answer.finish_reason,
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
                 cached_tokens=usage.cached_tokens,
@@ -100,7 +104,8 @@ class Case:
             "label": request.label,
             "requested_model": request.model,
             "stream": request.stream,
-            "latency_ms": self._since(asyncio.get_running_loop().time()),
+            "latency_ms": self._since(self._now()),
+            "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
         }
@@ -110,10 +115,16 @@ class Case:
             common["factors"] = {factor.name: factor.weight for factor in task.factors}
         return common
 
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
     def _since(self, moment: float) -> float:
         return (moment - self.request.received) * 1000
 
     def _close(self, record: RequestRecord) -> RequestRecord:
+        if self.turn:
+            self.turn.close()
         if self._record is None:
             self._record = record
             for sink in self._sinks:
@@ -145,6 +156,7 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
         },
         "cost": cost,
         "latency_ms": round(record.latency_ms, 1),
+        "queued_ms": round(record.queued_ms, 1),
         "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
         "attempts": [attempt.public() for attempt in record.attempts],
         "cached": record.cached,
@@ -162,4 +174,5 @@ def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
         "x-lumni-confidence": f"{task.confidence:.2f}",
         "x-lumni-attempts": str(len(case.attempts)),
     }
-    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()}
+    limits = case.admission.headers if case.admission else {}
+    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits

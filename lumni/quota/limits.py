@@ -41,7 +41,7 @@ class Tier:
 class Allowance:
     """The tightest limit after a request: what ``x-ratelimit-*`` tell our own clients.
 
-    ``retry_after`` in seconds is ``None`` when the request was let in.
+    ``retry_after`` in seconds is ``None`` when the request was let in; ``words`` say which limit refused it.
     """
 
     limit: int | None
@@ -49,6 +49,7 @@ class Allowance:
     reset_in: float
     retry_after: float | None = None
     window: str = ""
+    words: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -76,27 +77,29 @@ class StudentLimits:
     _pools: dict[tuple[str, str, str], Pool] = field(default_factory=dict)
 
     async def burst(self, key: str, tier: str = "") -> Allowance:
-        """Count one request against the key's bucket, before anything else is done for it."""
-        return await self._take(self._pool("key", key, tier))
+        """Count one request against the key's bucket alone: what a cache answers costs a student nothing."""
+        return await self._take((self._pool("key", key, tier),))
 
-    async def enter(self, student: str, tier: str = "") -> Allowance:
-        """Count one request against the student's minute and hour, once the cache has missed."""
-        return await self._take(self._pool("student", student, tier))
+    async def enter(self, student: str, tier: str = "", *, key: str = "") -> Allowance:
+        """Count one request against the student's minute and hour and the bucket of her ``key``: all or nothing."""
+        pools = (self._pool("student", student, tier), *((self._pool("key", key, tier),) if key else ()))
+        return await self._take(pools)
 
     async def state(self, student: str, tier: str = "") -> tuple[WindowState, ...]:
         """The student's windows as they are; counts nothing."""
         return await self.store.snapshot([self._pool("student", student, tier)], self.clock())
 
-    async def _take(self, pool: Pool) -> Allowance:
-        if not pool.windows:
+    async def _take(self, pools: tuple[Pool, ...]) -> Allowance:
+        pools = tuple(pool for pool in pools if pool.windows)
+        if not pools:
             return Allowance(None, None, 0.0)
-        answer = await self.store.reserve([Draw("", (pool,), ONE_REQUEST)], self.clock(), lease=0)
+        answer = await self.store.reserve([Draw("", pools, ONE_REQUEST)], self.clock(), lease=0)
         if not isinstance(answer, Refused):
             return _tightest(answer.states)
         refusal = answer.refusals[0]
-        window = next(w for w in pool.windows if w.key == refusal.window)
+        window = next(w for p in pools if p.id == refusal.pool for w in p.windows if w.key == refusal.window)
         wait = window.period if refusal.wait is None else refusal.wait
-        return Allowance(window.limit, 0, wait, wait, window.key)
+        return Allowance(window.limit, 0, wait, wait, window.key, _words(window))
 
     def _pool(self, layer: str, name: str, tier: str) -> Pool:
         """One object a pool, because stores recognise it by identity faster than by value."""
@@ -114,3 +117,9 @@ def _tightest(rows: tuple[WindowState, ...]) -> Allowance:
     """The window with the least left; of equals the one that is new last."""
     row = min(rows, key=lambda r: (r.left if r.left is not None else 1 << 60, -r.reset_in))
     return Allowance(row.limit, row.left, ceil(row.reset_in * 1000) / 1000, None, row.window)
+
+
+def _words(window: Window) -> str:
+    if window.style == "refilling":
+        return f"{window.limit} at once, and {(window.limit or 0) / window.period:g} a second from then on"
+    return f"{window.limit} a {'minute' if window.period == MINUTE else 'hour'}"

@@ -20,12 +20,12 @@ class Standing:
     """What is known of a candidate now.
 
     ``latency`` in seconds and ``cost`` in nano-USD of this request: ``None`` when unknown, which sorts last.
-    ``quality`` in [0, 1]; ``used`` counts its requests in the recent window; ``windows`` are those of its pools.
+    ``quality`` in [0, 1]; ``used`` counts its recent requests; ``windows`` are those of its pools.
     """
 
     deployment: str
     priority: int = 0
-    used: int = 0
+    used: float = 0.0
     latency: float | None = None
     cost: int | None = None
     quality: float = 0.5

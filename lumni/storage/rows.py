@@ -76,6 +76,7 @@ def request_row(record: RequestRecord) -> Row:
         "list_cost": _int(record.list_cost),
         "billed_cost": _int(record.billed_cost),
         "latency_ms": clean_float(record.latency_ms),
+        "queued_ms": clean_float(record.queued_ms),
         "ttft_ms": _float(record.ttft_ms),
         "attempts": [_attempt_row(attempt) for attempt in record.attempts],
     }

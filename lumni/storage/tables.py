@@ -87,6 +87,7 @@ requests = Table(
     Column("list_cost", BigInteger),
     Column("billed_cost", BigInteger),
     Column("latency_ms", Double, nullable=False),
+    Column("queued_ms", Double, nullable=False, server_default="0"),
     Column("ttft_ms", Double),
     Column("attempts", _json(), nullable=False),
     Index(None, "created_at"),

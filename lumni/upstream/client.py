@@ -113,6 +113,7 @@ class ResumingStream:
         self, upstream: Upstream, request: ChatRequest, stream: TranslatedStream, gate: Gate, trail: list[Attempt]
     ) -> None:
         self.deployment = stream.deployment
+        self.headers = stream.headers
         self._upstream = upstream
         self._request = request
         self._stream = stream
@@ -139,7 +140,7 @@ class ResumingStream:
                 yield chunk
         except AttemptFailed as cut:
             await first.aclose()
-            self._gate.learn(self.deployment, cut.failure.outcome, cut.failure.retry_after)
+            await self._gate.failed(self.deployment, cut.failure)
             async for chunk in self._resume(first, cut):
                 yield chunk
 
@@ -157,7 +158,10 @@ class ResumingStream:
                         for shaped in first.shaper.feed(rest):
                             yield shaped
             splice.finish()
-        except (AttemptFailed, Diverged):
+        except AttemptFailed as again:
+            await self._gate.failed(self.deployment, again.failure)
+            raise cut from None
+        except Diverged:
             raise cut from None
         for last in first.shaper.finish({i: s.finish or "stop" for i, s in second.shaper.spoken.items()}):
             yield last

@@ -1,6 +1,7 @@
 """What went wrong in an attempt, read from LiteLLM's exceptions: one small value instead of forty classes."""
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -53,13 +54,17 @@ _LONGEST_WAIT = 86_400.0 * 31
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an attempt failed. ``retry_after`` is in seconds, if the provider said; ``detail`` is fit for a client."""
+    """How an attempt failed. ``retry_after`` is in seconds, if the provider said; ``detail`` is fit for a client.
+
+    ``body`` is what the provider said, parsed or as text: for machines only, it may hold anything.
+    """
 
     outcome: Outcome
     status: int | None = None
     retry_after: float | None = None
     detail: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: object = field(default=None, repr=False)
 
     @property
     def transient(self) -> bool:
@@ -89,7 +94,7 @@ def read(error: BaseException) -> Failure:
     wait = retry_after(headers)
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
         wait = float(delay[1])
-    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers)
+    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers, _body(error, text))
 
 
 def _outcome(kind: str, status: int | None, text: str) -> Outcome:
@@ -117,6 +122,20 @@ def _status(error: BaseException) -> int | None:
         return int(status)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _body(error: BaseException, text: str) -> object:
+    """The provider's own words: its JSON where LiteLLM kept it or quotes it, else the text of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        with suppress(Exception):
+            if said := cause.response.json():  # type: ignore[attr-defined]
+                return said
+        cause = cause.__cause__ or cause.__context__
+    if (start := text.find("{")) >= 0:
+        with suppress(ValueError):
+            return json.JSONDecoder().raw_decode(text, start)[0]
+    return text
 
 
 def _headers(error: BaseException) -> Mapping[str, str]:

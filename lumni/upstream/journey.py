@@ -33,13 +33,21 @@ _FINAL = frozenset({Outcome.AUTH, Outcome.NOT_FOUND, Outcome.CONTEXT})
 
 
 class Gate(Protocol):
-    """Who decides whether a deployment may be called right now, and learns from what came of it."""
+    """Who decides when a deployment may be called, and learns from what came of it."""
 
-    def pause(self, deployment: Deployment) -> float:
-        """Seconds to wait before it may be called; 0 when it may be called now."""
+    async def lease(self, candidates: Sequence[Deployment], deadline: float) -> Deployment:
+        """Wait for the request's turn at one of ``candidates``. Raises :class:`LumniError` if none comes in time."""
         ...
 
-    def learn(self, deployment: Deployment, outcome: Outcome, retry_after: float | None) -> None: ...
+    async def enter(self, deployment: Deployment) -> float:
+        """Seconds until it may be called; 0 when the call begins now."""
+        ...
+
+    async def failed(self, deployment: Deployment, failure: Failure) -> None: ...
+
+    def lost(self, deployment: Deployment, outcome: Outcome) -> None:
+        """The call was cancelled."""
+        ...
 
 
 class Stop(BaseException):
@@ -119,34 +127,51 @@ class Journey(Generic[T]):
             raise self._verdict(in_time=False) from None
 
     async def _round(self, **_: Any) -> T:
-        """One pass over the candidates that may still answer, by the Router's fallbacks."""
+        """One pass over the candidates that may still answer, by the Router's fallbacks.
+
+        A pass that only met used-up quota doesn't count: the request waits for its next turn, and passes again.
+        """
         self._rounds += 1
-        ids = [id_ for id_ in self._candidates if not self._is_final(id_)]
+        while True:
+            first = await self._turn()
+            ids = [first.id, *(id_ for id_ in self._candidates if id_ != first.id and not self._is_final(id_))]
+            before = len(self._trail)
+            try:
+                answer: T = await self._router.async_function_with_fallbacks(
+                    original_function=self._attempt,
+                    model=ids[0],
+                    fallbacks=ids[1:],
+                    max_fallbacks=len(ids),
+                    num_retries=0,
+                    metadata={},
+                )
+                return answer
+            except AttemptFailed:
+                if all(attempt.outcome is Outcome.RATE_LIMITED for attempt in self._trail[before:]):
+                    continue
+                if self._rounds >= self._budget.rounds:
+                    # The Router would sleep once more before it gives up.
+                    raise Stop(self._verdict()) from None
+                raise RoundFailed(self._asked_to_wait()) from None
+
+    async def _turn(self) -> Deployment:
+        """The candidate to call first in this pass."""
+        if len(self._trail) >= self._budget.attempts:
+            raise Stop(self._verdict())
+        able = [deployment for id_, deployment in self._candidates.items() if not self._is_final(id_)]
         try:
-            answer: T = await self._router.async_function_with_fallbacks(
-                original_function=self._attempt,
-                model=ids[0],
-                fallbacks=ids[1:],
-                max_fallbacks=len(ids),
-                num_retries=0,
-                metadata={},
-            )
-            return answer
-        except AttemptFailed:
-            if self._rounds >= self._budget.rounds:
-                # The Router would sleep once more before it gives up.
-                raise Stop(self._verdict()) from None
-            raise RoundFailed(self._wait()) from None
+            return await self._gate.lease(able, self._deadline)
+        except LumniError as error:
+            raise Stop(self._verdict(error)) from error
 
     async def _attempt(self, model: str, **kwargs: Any) -> T:
         deployment = self._candidates[model]
-        if (pause := self._gate.pause(deployment)) > 0:
-            failure = Failure(Outcome.SKIPPED, retry_after=pause, detail=f"not to be called for {pause:.0f} s")
-            self._last.setdefault(model, failure)
-            self._stop_if_hopeless()
-            raise AttemptFailed(failure)
         if len(self._trail) >= self._budget.attempts:
             raise Stop(self._verdict())
+        if (wait := await self._gate.enter(deployment)) > 0:
+            failure = Failure(Outcome.SKIPPED, retry_after=wait, detail=f"not to be called for {wait:.0f} s")
+            self._last.setdefault(model, failure)
+            raise AttemptFailed(failure)
         chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -154,10 +179,14 @@ class Journey(Generic[T]):
         try:
             answer = await self._call(deployment, chosen["litellm_params"], seconds)
         except AttemptFailed as failed:
-            self._failed(deployment, started, failed.failure)
+            self._note(deployment, started, failed.failure)
+            await self._gate.failed(deployment, failed.failure)
+            self._failed(deployment, failed.failure)
             raise
         except asyncio.CancelledError:
-            self._note(deployment, started, Failure(Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED))
+            outcome = Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED
+            self._note(deployment, started, Failure(outcome))
+            self._gate.lost(deployment, outcome)
             raise
         except Exception as error:
             logger.exception("a fault of ours in an attempt at %s", deployment.id)
@@ -166,17 +195,16 @@ class Journey(Generic[T]):
         self._note(deployment, started, Failure(Outcome.OK, 200))
         return answer
 
-    def _failed(self, deployment: Deployment, started: float, failure: Failure) -> None:
-        self._note(deployment, started, failure)
+    def _failed(self, deployment: Deployment, failure: Failure) -> None:
         self._last[deployment.id] = failure
         if failure.outcome is Outcome.BAD_REQUEST:
             raise Stop(
                 InvalidRequest(f"{deployment.provider} refused the request: {failure.detail}", code="bad_request")
             )
-        self._stop_if_hopeless()
+        if all(self._is_final(id_) for id_ in self._candidates):
+            raise Stop(self._verdict())
 
     def _note(self, deployment: Deployment, started: float, failure: Failure) -> None:
-        self._gate.learn(deployment, failure.outcome, failure.retry_after)
         now = asyncio.get_running_loop().time()
         self._trail.append(
             Attempt(
@@ -191,44 +219,34 @@ class Journey(Generic[T]):
             )
         )
 
-    def _stop_if_hopeless(self) -> None:
-        """All candidates have failed and none can come back before the deadline: say so now rather than wait."""
-        if len(self._last) < len(self._candidates):
-            return
-        if all(self._is_final(id_) for id_ in self._candidates):
-            raise Stop(self._verdict())
-        wait = self._wait()
-        if wait is not None and asyncio.get_running_loop().time() + wait >= self._deadline:
-            raise Stop(self._verdict())
-
     def _is_final(self, id_: str) -> bool:
         return id_ in self._last and self._last[id_].outcome in _FINAL
 
-    def _wait(self) -> float | None:
-        """Seconds until the first candidate that may come back is callable; ``None`` when some are already."""
-        pauses = [self._gate.pause(d) for id_, d in self._candidates.items() if not self._is_final(id_)]
-        shortest = min(pauses, default=0.0)
-        return shortest if shortest > 0 else None
+    def _asked_to_wait(self) -> float | None:
+        """How long the candidate that comes back first asked to be left alone; ``None`` when one of them didn't."""
+        asked = [failure.retry_after for failure in self._last.values() if failure.outcome not in _FINAL]
+        return None if None in asked else min((wait for wait in asked if wait), default=None)
 
     def _out_of_time(self) -> bool:
         return asyncio.get_running_loop().time() >= self._deadline
 
-    def _verdict(self, *, in_time: bool = True) -> LumniError:
-        """The error that the client sees, from what the attempts have in common."""
+    def _verdict(self, refused: LumniError | None = None, *, in_time: bool = True) -> LumniError:
+        """The error that the client sees, from what the attempts have in common, and how the gate ``refused`` more."""
         outcomes = {failure.outcome for failure in self._last.values()}
         shown = [attempt.public() for attempt in self._trail]
-        wait = self._wait()
+        wait = refused.retry_after if refused else self._asked_to_wait()
         if outcomes and outcomes <= {Outcome.CONTEXT}:
             return ContextLengthExceeded(
                 "The prompt is longer than the context window of every model tried. Shorten it."
             )
-        if outcomes and outcomes <= {Outcome.RATE_LIMITED, Outcome.SKIPPED}:
-            return RateLimited(
+        if outcomes <= {Outcome.RATE_LIMITED, Outcome.SKIPPED} and (outcomes or refused):
+            out = refused or RateLimited(
                 f"All {len(self._candidates)} deployments that could answer are out of quota. Try again later.",
                 code="providers_exhausted",
                 retry_after=wait or 1.0,
-                extra={"attempts": shown},
             )
+            out.extra["attempts"] = shown
+            return out
         if not in_time:
             return DeadlineExceeded("No provider answered within the time for one request.", extra={"attempts": shown})
         last = self._trail[-1].reason if self._trail else ""

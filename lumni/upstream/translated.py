@@ -43,7 +43,7 @@ class TranslatedLane:
         body = normalise.completion(dumped)
         for choice in body["choices"]:
             check_tools(request, choice["message"].get("tool_calls") or (), choice["finish_reason"])
-        return WholeAnswer(deployment, body, normalise.usage_of(dumped.get("usage") or {}))
+        return WholeAnswer(deployment, body, normalise.usage_of(dumped.get("usage") or {}), headers_of(response))
 
     async def open(
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float, idle: float
@@ -98,6 +98,7 @@ class TranslatedStream:
 
     def __init__(self, request: ChatRequest, deployment: Deployment, wrapper: Any, idle: float) -> None:
         self.deployment = deployment
+        self.headers = headers_of(wrapper)
         self._usage: Json = {}
         self.finish_reason: str | None = None
         self.shaper = ChunkShaper()
@@ -167,6 +168,11 @@ class TranslatedStream:
         chunks = list(self.shaper.finish(reasons))
         self.finish_reason = self.shaper.spoken[min(self.shaper.spoken)].finish
         return chunks
+
+
+def headers_of(response: Any) -> Mapping[str, str]:
+    """The provider's headers, as LiteLLM keeps them: those it doesn't know carry the prefix ``llm_provider-``."""
+    return (getattr(response, "_hidden_params", None) or {}).get("additional_headers") or {}
 
 
 def estimate(request: ChatRequest, shaper: ChunkShaper) -> Json:

@@ -1,0 +1,104 @@
+"""The quota of this process, made from the settings, and kept over a restart."""
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lumni.catalogue.model import Catalogue
+from lumni.quota.breaker import Breakers
+from lumni.quota.limits import StudentLimits, Tier
+from lumni.quota.memory import MemoryStore
+from lumni.quota.pools import Pools
+from lumni.quota.queue import FairQueue
+from lumni.quota.service import Quota
+from lumni.quota.store import Store
+from lumni.settings import Settings
+
+logger = logging.getLogger(__name__)
+SAVE_EVERY = 10.0  # seconds: what a killed process may forget
+
+
+def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:
+    """Limits of students and providers over ``store``, with nothing used yet."""
+    student = _tier(settings, "student")
+    roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
+    admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
+    return Quota(
+        catalogue=catalogue,
+        pools=Pools(catalogue),
+        store=store,
+        clock=time.time,
+        queue=FairQueue(store, time.time, per_student=settings.student_concurrency),
+        breakers=Breakers(time.time, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
+        students=StudentLimits(store, time.time, default=student, tiers={**roles, "admin": admin}),
+    )
+
+
+def _tier(settings: Settings, role: str) -> Tier:
+    given = settings.limit_tiers.get(role)
+    burst, rate = settings.default_rate_limit_capacity, settings.default_rate_limit_refill_rate
+    minute, hour = settings.max_requests_per_minute, settings.max_requests_per_hour
+    if given:
+        burst = burst if given.burst is None else given.burst
+        rate = given.refill_rate or rate
+        minute = minute if given.per_minute is None else given.per_minute
+        hour = hour if given.per_hour is None else given.per_hour
+    return Tier(burst or None, rate, minute or None, hour or None)
+
+
+class QuotaFile:
+    """What one process knows of quota, in ``path``: read at the start, written every ten seconds and at the end.
+
+    A file that can't be read is put aside, since forgetting is better than not serving.
+    """
+
+    def __init__(self, quota: Quota, path: Path) -> None:
+        self._quota = quota
+        self._path = path
+        self._task: asyncio.Task[None] | None = None
+
+    def load(self) -> None:
+        try:
+            saved = orjson.loads(self._path.read_bytes())
+            self._quota.load(saved["process"])
+            if isinstance(self._quota.store, MemoryStore):
+                self._quota.store.load(saved["store"])
+        except FileNotFoundError:
+            return
+        except Exception:
+            logger.exception("the saved state of quota can't be read; it is put aside as %s.bad", self._path.name)
+            with suppress(OSError):
+                self._path.replace(self._path.with_suffix(".bad"))
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self.save()
+
+    def save(self) -> None:
+        store = self._quota.store
+        saved: dict[str, Any] = {"process": self._quota.dump(), "store": {}}
+        if isinstance(store, MemoryStore):
+            saved["store"] = store.dump(self._quota.clock())
+        beside = self._path.with_suffix(f".{os.getpid()}.new")
+        try:
+            beside.write_bytes(orjson.dumps(saved))
+            beside.replace(self._path)
+        except OSError as error:
+            logger.warning("the state of quota could not be saved: %s", error)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_EVERY)
+            self.save()

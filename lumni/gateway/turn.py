@@ -1,0 +1,211 @@
+"""One request's way through the quota: its turn among the others, and a reservation for each of its calls."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from lumni.catalogue.model import Deployment
+from lumni.errors import AllProvidersFailed, LumniError, RateLimited, RequestTooLarge
+from lumni.quota.estimate import size_of
+from lumni.quota.learn import lessons
+from lumni.quota.lease import Lease
+from lumni.quota.model import Amounts, Correction, Draw, Refusal, Refused
+from lumni.quota.service import Quota
+from lumni.quota.ticket import NoCapacity, Ticket
+from lumni.types import Json, Outcome, Usage
+from lumni.upstream.failures import Failure
+
+PROBE_PEEK = 0.25  # seconds between looks at a breaker whose probe is on its way
+
+
+class Turn:
+    """The gate of one request's journey. It holds one reservation at a time, for the call that runs now.
+
+    ``waited`` is how many seconds it spent in line.
+    """
+
+    def __init__(self, quota: Quota, ticket: Ticket, body: Json) -> None:
+        self._quota = quota
+        self._ticket = ticket
+        self._size = size_of(body)
+        self._max_tokens: int | None = body.get("max_completion_tokens") or body.get("max_tokens")
+        self._choices: int = body.get("n") or 1
+        self._lease: Lease | None = None
+        self._began = 0.0
+        self.waited = 0.0
+
+    async def lease(self, candidates: Sequence[Deployment], deadline: float) -> Deployment:
+        """Reserve for the first candidate that fits, after a fair wait if none does now; it is the one to call next.
+
+        A reservation that is already held is kept. ``deadline`` is in loop time. Raises :class:`LumniError`.
+        """
+        if self._lease and (held := next((d for d in candidates if d.id == self._held), None)):
+            return held
+        self._release()
+        ticket = replace(self._ticket, deadline=deadline)
+        while True:
+            able = await self._unbroken(candidates, deadline)
+            try:
+                lease = await self._quota.queue.lease(ticket, [self._draw(deployment) for deployment in able])
+            except NoCapacity as nothing:
+                raise _refusal(nothing, able) from None
+            self.waited += lease.waited
+            if self._hold(able[lease.index], lease):
+                return able[lease.index]
+
+    async def enter(self, deployment: Deployment) -> float:
+        """0 when the call may be made now, for it is reserved; else the seconds after which it may fit."""
+        if self._held == deployment.id:
+            self._start(deployment)
+            return 0.0
+        self._release()
+        if broken := self._quota.breakers.blocked(deployment.id):
+            return broken[1]
+        answer = await self._quota.queue.attempt(self._ticket, [self._draw(deployment)])
+        if isinstance(answer, Refused):
+            return max(0.001, answer.wait if answer.wait is not None else float("inf"))
+        if not self._hold(deployment, answer):
+            return PROBE_PEEK
+        self._start(deployment)
+        return 0.0
+
+    async def failed(self, deployment: Deployment, failure: Failure) -> None:
+        """Learn from a call that failed, and give back what it didn't use."""
+        self._quota.failed(deployment, failure.outcome, failure.detail)
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        await lease.settle(_spent(failure, lease), corrections=_words(failure, deployment, self._quota.clock()))
+
+    def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
+        """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""
+        quota = self._quota
+        quota.breakers.record(deployment.id, Outcome.OK)
+        quota.estimator.observe(deployment.model, self._size, usage, choices=self._choices)
+        quota.traffic.answered(deployment.id, asyncio.get_running_loop().time() - counted_ago - self._began)
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        used = Amounts(1, usage.prompt_tokens, usage.completion_tokens)
+        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None:
+            used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
+        words = lessons(200, headers, now=quota.clock(), provider=deployment.provider)
+        quota.later(lease.settle(used, counted_ago=counted_ago, corrections=words))
+
+    def close(self) -> None:
+        """The request is over. A call of which nobody knows how it ended counts as estimated."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._quota.later(lease.settle() if self._began else lease.release())
+
+    def lost(self, deployment: Deployment, outcome: Outcome) -> None:
+        """A call was given up. Nobody knows what it used; ``close`` settles it as estimated."""
+        self._quota.failed(deployment, outcome, "")
+
+    @property
+    def _held(self) -> str:
+        return self._lease.deployment if self._lease else ""
+
+    def _draw(self, deployment: Deployment) -> Draw:
+        pools, counts = self._quota.pools.of(deployment.id), self._quota.pools.counts_max_tokens(deployment.id)
+        need = self._quota.estimator.estimate(
+            deployment.model, self._size, max_tokens=self._max_tokens, choices=self._choices, counts_max_tokens=counts
+        )
+        return Draw(deployment.id, pools, need)
+
+    def _hold(self, deployment: Deployment, lease: Lease) -> bool:
+        """Keep the lease, unless the breaker opened meanwhile or another request is probing."""
+        if not self._quota.breakers.allow(deployment.id):
+            self._quota.later(lease.release())
+            return False
+        self._lease, self._began = lease, 0.0
+        return True
+
+    def _start(self, deployment: Deployment) -> None:
+        self._began = asyncio.get_running_loop().time()
+        self._quota.traffic.called(deployment.id, self._quota.clock())
+
+    def _release(self) -> None:
+        """Give back a reservation whose call was never sent."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._quota.later(lease.release())
+
+    async def _unbroken(self, candidates: Sequence[Deployment], deadline: float) -> list[Deployment]:
+        """The candidates that their breakers let through; waits for a probe that may close one in time."""
+        breakers, loop = self._quota.breakers, asyncio.get_running_loop()
+        while True:
+            blocked = {d.id: why for d in candidates if (why := breakers.blocked(d.id))}
+            if able := [d for d in candidates if d.id not in blocked]:
+                return able
+            probing = any(breakers.state(d.id) == "half_open" for d in candidates)
+            wait = min(seconds for _, seconds in blocked.values())
+            if loop.time() + (PROBE_PEEK if probing else wait) > deadline:
+                raise _broken(blocked)
+            await asyncio.sleep(PROBE_PEEK if probing else min(wait, 1.0))
+
+
+def _words(failure: Failure, deployment: Deployment, now: float) -> Sequence[Correction]:
+    """What a failed call teaches. A provider in trouble that names a time is left alone until then."""
+    if failure.status is None:
+        return ()
+    words = lessons(failure.status, failure.headers, failure.body, now=now, provider=deployment.provider)
+    if failure.outcome is Outcome.UNAVAILABLE and failure.retry_after:
+        return (*words, Correction(refused=True, reset_in=failure.retry_after))
+    return words
+
+
+def _spent(failure: Failure, lease: Lease) -> Amounts | None:
+    """What a failed call may have taken: at a refusal the request alone, else as much as was estimated."""
+    if failure.outcome in (Outcome.RATE_LIMITED, Outcome.AUTH, Outcome.NOT_FOUND, Outcome.BAD_REQUEST, Outcome.CONTEXT):
+        return Amounts(1)
+    if failure.outcome is Outcome.UNAVAILABLE:
+        return lease.reservation.draw.need._replace(output_tokens=0)
+    return None
+
+
+def _broken(blocked: dict[str, tuple[str, float]]) -> AllProvidersFailed:
+    reasons = "; ".join(f"{id_}: {why}" for id_, (why, _) in list(blocked.items())[:5])
+    wait = min(seconds for _, seconds in blocked.values())
+    return AllProvidersFailed(
+        f"All {len(blocked)} deployments that could answer are out of order ({reasons}).",
+        code="all_providers_down",
+        retry_after=wait,
+        extra={"attempts": []},
+    )
+
+
+def _refusal(nothing: NoCapacity, candidates: Sequence[Deployment]) -> LumniError:
+    place = nothing.place
+    line = {"position": place.position, "waiting": place.waiting}
+    if nothing.at_cap:
+        return RateLimited(
+            "You have as many requests running as one student may. Wait until one of them ends.",
+            code="too_many_concurrent_requests",
+            retry_after=nothing.wait or 1.0,
+            extra={"queue": line, "share": round(nothing.share, 3)},
+        )
+    if nothing.wait is None and nothing.refusals and all(r.reason == "too_large" for r in nothing.refusals):
+        return RequestTooLarge(
+            "The request needs more tokens at once than the limits of any account allow in one window. "
+            "Shorten it, or ask for a shorter answer with max_tokens.",
+            code="larger_than_quota",
+        )
+    wait = nothing.wait or 1.0
+    return RateLimited(
+        f"All {len(candidates)} deployments that could answer are out of quota; the first is free again in about "
+        f"{wait:.0f} s. You are number {place.position} of {place.waiting} in line, and had "
+        f"{nothing.share:.0%} of what was served of late.",
+        code="providers_exhausted",
+        retry_after=wait,
+        extra={"queue": line, "share": round(nothing.share, 3), "pools": [_shown(r) for r in nothing.refusals[:10]]},
+    )
+
+
+def _shown(refusal: Refusal) -> Json:
+    return {
+        "deployment": refusal.deployment,
+        "reason": refusal.reason,
+        "window": refusal.window,
+        "free_in": refusal.wait,
+    }

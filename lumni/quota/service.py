@@ -1,0 +1,125 @@
+"""Quota as the gateway sees it: the store, the queue, the breakers and all that was learned, in one hand."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from lumni.catalogue.model import Catalogue, Deployment
+from lumni.quota.breaker import Breakers
+from lumni.quota.estimate import Estimator
+from lumni.quota.limits import StudentLimits
+from lumni.quota.model import ONE_REQUEST, WindowState
+from lumni.quota.pools import Pools
+from lumni.quota.queue import FairQueue
+from lumni.quota.store import Store
+from lumni.quota.strategies import headroom
+from lumni.quota.traffic import Traffic
+from lumni.types import Outcome
+
+logger = logging.getLogger(__name__)
+
+GLANCE = 1.0  # seconds for which what was read of the pools is good enough to rank by; reserving is always exact
+
+
+class Standing(NamedTuple):
+    """What is known of a deployment now.
+
+    ``headroom`` is the part of its scarcest window that is left, in [0, 1]: 0 is no obstacle, a request may wait for
+    its turn. ``blocked`` says why it can't be called at all, ``until`` for how many seconds.
+    """
+
+    headroom: float = 1.0
+    blocked: str = ""
+    until: float | None = None
+    windows: tuple[WindowState, ...] = ()
+
+
+@dataclass
+class Quota:
+    """State of one process before a store that may be shared. ``clock`` returns Unix time in seconds."""
+
+    catalogue: Catalogue
+    pools: Pools
+    store: Store
+    clock: Callable[[], float]
+    queue: FairQueue
+    breakers: Breakers
+    students: StudentLimits
+    estimator: Estimator = field(default_factory=Estimator)
+    traffic: Traffic = field(default_factory=Traffic)
+    _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
+    _seen_at: float = float("-inf")
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def standings(self) -> Mapping[str, Standing]:
+        """How each enabled deployment stands, quotas as of the last second."""
+        seen = await self._glance()
+        return {deployment.id: self._standing(deployment.id, seen) for deployment in self.catalogue.enabled}
+
+    async def rows(self) -> tuple[WindowState, ...]:
+        """Every window of every pool, read now."""
+        return await self.store.snapshot(self.pools.all, self.clock())
+
+    def failed(self, deployment: Deployment, outcome: Outcome, detail: str) -> None:
+        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out."""
+        touched = [deployment]
+        if outcome is Outcome.AUTH:
+            same = (deployment.provider, deployment.account)
+            touched = [d for d in self.catalogue.enabled if (d.provider, d.account) == same]
+        for one in touched:
+            self.breakers.record(one.id, outcome, detail)
+
+    def later(self, work: Awaitable[None]) -> None:
+        """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
+        task = asyncio.ensure_future(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Send the waiting away and finish what is being given back."""
+        await self.queue.close()
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    def dump(self) -> dict[str, Any]:
+        """What this process alone knows and a restart must not forget, as JSON."""
+        return {"breakers": self.breakers.dump(), "estimates": self.estimator.dump(), "traffic": self.traffic.dump()}
+
+    def load(self, dumped: Mapping[str, Any]) -> None:
+        """Take up what ``dump`` wrote, for deployments that still exist."""
+        known = self.catalogue.by_id
+        self.breakers.load({name: saved for name, saved in dumped["breakers"].items() if name in known})
+        self.estimator.load(dumped["estimates"])
+        self.traffic.load(dumped["traffic"])
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("a reservation could not be settled; it counts as used once it expires")
+
+    async def _glance(self) -> Mapping[str, tuple[WindowState, ...]]:
+        now = self.clock()
+        if not 0 <= now - self._seen_at < GLANCE:
+            self._seen_at = now  # at once, so that of many requests only one asks
+            found: dict[str, list[WindowState]] = {}
+            for row in await self.rows():
+                found.setdefault(row.pool, []).append(row)
+            self._seen = {pool: tuple(rows) for pool, rows in found.items()}
+        return self._seen
+
+    def _standing(self, id_: str, seen: Mapping[str, tuple[WindowState, ...]]) -> Standing:
+        windows = tuple(row for pool in self.pools.of(id_) for row in seen.get(pool.id, ()))
+        if broken := self.breakers.blocked(id_):
+            return Standing(0.0, broken[0], broken[1], windows)
+        return Standing(headroom(windows, ONE_REQUEST), windows=windows)
+
+
+def describe(window: WindowState) -> str:
+    """A window in words: ``30 requests a minute``."""
+    spans = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
+    span = spans.get(round(window.period), f"{window.period:g} s")
+    amount = "" if window.limit is None else f"{window.limit:,} "
+    return f"{amount}{window.kind.replace('_', ' ')} a {span}"
