@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from lumni import __version__
-from lumni.api import chat, completion, documents, errors, health, middleware, models
+from lumni.api import chat, completion, docs, documents, errors, health, middleware, models
 from lumni.services import Services
 
 DESCRIPTION = """
@@ -17,10 +17,11 @@ def create_app(services: Services) -> FastAPI:
     """The application over running services. Whoever started them stops them."""
     app = FastAPI(
         title="Lumni", version=__version__, summary="One base URL, one key a student.", description=DESCRIPTION,
+        docs_url=None, redoc_url=None,  # FastAPI's own load their scripts from another host; see lumni.api.docs
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     app.state.services = services
-    for surface in (chat, completion, models, health):
+    for surface in (chat, completion, models, health, docs):
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)

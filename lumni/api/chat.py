@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from lumni.api import wire
-from lumni.api.documents import CHAT_RESPONSES, chat_body
+from lumni.api.documents import chat_body, chat_responses
 from lumni.api.sse import EventStream, dumps, until_disconnect
 from lumni.errors import ClientDisconnected, LumniError
 from lumni.gateway.reply import Reply
@@ -18,7 +18,7 @@ router = APIRouter(tags=["chat"])
 
 @router.post(
     "/v1/chat/completions",
-    responses=CHAT_RESPONSES,
+    responses=chat_responses("A chunk of the answer as OpenAI writes it, or an error, as JSON; at the end `[DONE]`."),
     openapi_extra=chat_body(),
     operation_id="createChatCompletion",
     summary="Chat completion",

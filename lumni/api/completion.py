@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from lumni.api.chat import ask, services_of, whole
-from lumni.api.documents import CHAT_RESPONSES, chat_body
+from lumni.api.documents import chat_body, chat_responses
 from lumni.api.sse import EventStream, openai_event
 from lumni.types import Json
 
@@ -12,7 +12,7 @@ router = APIRouter(tags=["chat"])
 
 @router.post(
     "/completion",
-    responses=CHAT_RESPONSES,
+    responses=chat_responses('`{"content": …}` or an error, as JSON; at the end `[DONE]`.'),
     openapi_extra=chat_body(model_required=False),
     operation_id="createCompletion",
     summary="Completion",

@@ -30,9 +30,14 @@ _MEANINGS = {
 }
 
 
+_EVERYWHERE = (405, 431, 500)
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that can answer with these errors."""
-    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
+    """The ``responses`` of a route that can answer with these errors, and with those of every route."""
+    return {
+        status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in sorted({*statuses, *_EVERYWHERE})
+    }
 
 
 def response(error: LumniError, headers: Mapping[str, str] | None = None) -> Response:

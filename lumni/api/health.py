@@ -13,7 +13,7 @@ from lumni.types import Json
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", responses=documented(431), operation_id="health", summary="Alive")
+@router.get("/health", responses=documented(), operation_id="health", summary="Alive")
 async def health(request: Request) -> dict[str, Any]:
     """Exactly `{"status": "ok"}` for anyone; with a valid key the state of every deployment too."""
     if request.scope["lumni.principal"] is None:
@@ -31,7 +31,7 @@ async def health(request: Request) -> dict[str, Any]:
     "/health/ready",
     summary="Ready",
     operation_id="ready",
-    responses={**documented(431), 503: {"description": "A store that is needed is down.", "model": dict[str, str]}},
+    responses={**documented(), 503: {"description": "A store that is needed is down.", "model": dict[str, str]}},
 )
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     """200 when the database answers. Providers don't count: one dead provider is what a gateway is for."""

@@ -8,7 +8,9 @@ from lumni.api.wire import client_request_id, new_request_id
 from lumni.errors import AuthenticationFailed, HeadersTooLarge, RequestTooLarge
 from lumni.people.keyring import Keyring
 
-PUBLIC_PATHS = frozenset({"/health", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
+PUBLIC_PATHS = frozenset(
+    {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+)
 
 
 class RequestId:

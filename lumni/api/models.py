@@ -1,8 +1,8 @@
 """``GET /v1/models``: what a client may ask for."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 
 from lumni.api.errors import documented
 from lumni.catalogue.model import Deployment
@@ -19,7 +19,7 @@ _CHOOSERS = {
 }
 
 
-@router.get("/v1/models", responses=documented(401, 431), operation_id="listModels", summary="List models")
+@router.get("/v1/models", responses=documented(401), operation_id="listModels", summary="List models")
 async def list_models(request: Request) -> dict[str, Any]:
     """`auto`, `fast` and `powerful`, then every model group that is enabled, in OpenAI's list shape."""
     services: Services = request.app.state.services
@@ -27,10 +27,8 @@ async def list_models(request: Request) -> dict[str, Any]:
                                                             services.catalogue.groups.items()]}  # fmt: skip
 
 
-@router.get(
-    "/v1/models/{model:path}", responses=documented(401, 404, 431), operation_id="getModel", summary="One model"
-)
-async def get_model(model: str, request: Request) -> dict[str, Any]:
+@router.get("/v1/models/{model:path}", responses=documented(401, 404), operation_id="getModel", summary="One model")
+async def get_model(model: Annotated[str, Path(examples=["auto"])], request: Request) -> dict[str, Any]:
     """One model by any name that a request may use. Unknown names get a 404."""
     services: Services = request.app.state.services
     for chooser in _choosers(services):

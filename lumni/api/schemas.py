@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 MODEL_LENGTH = 256
 MOST_ITEMS = 4096  # of any list, so that a hostile body costs neither time nor memory
@@ -42,8 +43,16 @@ class ToolCall(_Open):
     function: FunctionCall | None = None
 
 
+_ANSWERS_A_CALL: JsonDict = {
+    "if": {"properties": {"role": {"const": "tool"}}},
+    "then": {"properties": {"tool_call_id": {"type": "string", "minLength": 1}}, "required": ["tool_call_id"]},
+}
+
+
 class Message(_Open):
-    """One turn of the conversation."""
+    """One turn of the conversation. A `tool` message names the call that it answers."""
+
+    model_config = ConfigDict(json_schema_extra=_ANSWERS_A_CALL)
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[ContentPart], MaxLen(MOST_ITEMS)] | None = None

@@ -1,0 +1,33 @@
+"""Generated requests, right and wrong ones, against what /openapi.json promises."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.services.gateway import Gateway
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+LONGEST_SECONDS = 300
+
+
+def test_the_document_is_kept(lab_gateway: Gateway, tmp_path: Path) -> None:
+    """003-07, 003-37: no 5xx, no undocumented status or shape, wrong data refused, keys demanded, on every route."""
+    report = tmp_path / "report.json"
+    run = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "--no-color",
+            "run", f"{lab_gateway.url}/openapi.json", "--header", f"Authorization: Bearer {lab_gateway.key}",
+            "--report-json-path", report,
+        ],
+        cwd=tmp_path, env={**os.environ, "PYTHONUTF8": "1"}, capture_output=True, text=True, encoding="utf-8",
+        timeout=LONGEST_SECONDS, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    outcome = json.loads(report.read_text(encoding="utf-8"))
+    assert outcome["complete"]
+    assert outcome["operations"]["tested"] == outcome["operations"]["total"] > 0
+    assert {phase["status"] for phase in outcome["phases"].values()} == {"success"}
+    for rates in outcome["valid_rates"].values():
+        assert sum(rate["accepted"] for rate in rates.values()) > sum(rate["rejected"] for rate in rates.values())
