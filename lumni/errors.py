@@ -47,7 +47,7 @@ class LumniError(Exception):
         extra: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``retry_after`` is in seconds; ``extra`` joins OpenAI's four keys inside ``error``, ``headers`` the answer's."""
+        """``retry_after`` is in seconds; ``extra`` joins the keys inside ``error``, ``headers`` those of the answer."""
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code

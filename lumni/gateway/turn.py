@@ -69,13 +69,18 @@ class Turn:
         self._start(deployment)
         return 0.0
 
-    async def failed(self, deployment: Deployment, failure: Failure) -> None:
-        """Learn from a call that failed, and give back what it didn't use."""
+    async def failed(self, deployment: Deployment, failure: Failure) -> bool:
+        """Learn from a call that failed, and give back what it didn't use.
+
+        Whether the provider's quota is now known to be closed for a while.
+        """
         self._quota.failed(deployment, failure.outcome, failure.detail)
         lease, self._lease = self._lease, None
         if lease is None:
-            return
-        await lease.settle(_spent(failure, lease), corrections=_words(failure, deployment, self._quota.clock()))
+            return False
+        words = _words(failure, deployment, self._quota.clock())
+        await lease.settle(_spent(failure, lease), corrections=words)
+        return any(word.refused for word in words) and bool(lease.reservation.draw.pools)
 
     def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
         """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""

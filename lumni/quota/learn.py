@@ -124,14 +124,15 @@ def _guess(kind: Kind, limit: int | None, remaining: int | None, reset: float | 
     """The period of a window whose header names none.
 
     Groq counts requests by the day and tokens by the minute. Elsewhere a reset later than a minute gives away a longer
-    window; so does a bucket that refills so slowly that what is missing needs ``reset`` (OpenAI's requests a day).
+    window; at OpenAI, whose windows are buckets, the time that what is missing takes to refill does (requests a day).
     """
     if provider == "groq":
         return DAY if kind == "requests" else MINUTE
     if reset is None:
         return MINUTE
-    missing = limit - remaining if limit is not None and remaining is not None else 0
-    refill = reset * limit / missing if limit and missing > 0 else reset
+    refill = reset
+    if provider in ("openai", "azure") and limit and remaining is not None and limit > remaining:
+        refill = reset * limit / (limit - remaining)
     return next((p for p in (MINUTE, HOUR, DAY) if max(reset, min(refill, DAY)) <= p * 1.05), MONTH)
 
 

@@ -275,7 +275,8 @@ class FairQueue:
         return NoCapacity(waiter.refusals, self._place(waiter), share, at_cap=at_cap)
 
     def _place(self, waiter: _Waiter) -> Place:
-        line, now = self._line(waiter), asyncio.get_running_loop().time()
+        pools = frozenset(pool.id for draw in waiter.draws for pool in draw.pools)
+        line, now = [w for w in self._line(waiter) if w.touches(pools)], asyncio.get_running_loop().time()
         position = line.index(waiter) + 1 if waiter in line else 1
         recent = [at for at in self._grants if at > now - PACE_WINDOW]
         queueing = (now - recent[0]) / len(recent) * position if recent and now > recent[0] else None

@@ -21,7 +21,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``position`` counts from 1 of ``waiting``; ``eta`` in seconds is an estimate, ``None`` when nobody can say."""
+    """``position`` counts from 1 of the ``waiting`` for the same pools; ``eta`` in seconds is an estimate, ``None`` when nobody can say."""
 
     position: int
     waiting: int

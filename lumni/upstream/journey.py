@@ -43,7 +43,9 @@ class Gate(Protocol):
         """Seconds until it may be called; 0 when the call begins now."""
         ...
 
-    async def failed(self, deployment: Deployment, failure: Failure) -> None: ...
+    async def failed(self, deployment: Deployment, failure: Failure) -> bool:
+        """Whether it is now held back until a known time, so that :meth:`lease` waits for it."""
+        ...
 
     def lost(self, deployment: Deployment, outcome: Outcome) -> None:
         """The call was cancelled."""
@@ -105,6 +107,7 @@ class Journey(Generic[T]):
         self._trail = trail
         self._budget = budget
         self._rounds = 0
+        self._all_held_back = True
         self._last: dict[str, Failure] = {}
 
     async def run(self, deadline: float) -> T:
@@ -129,13 +132,13 @@ class Journey(Generic[T]):
     async def _round(self, **_: Any) -> T:
         """One pass over the candidates that may still answer, by the Router's fallbacks.
 
-        A pass that only met used-up quota doesn't count: the request waits for its next turn, and passes again.
+        A pass that only met used-up quota doesn't count: the gate knows until when, and the request waits its turn.
         """
         self._rounds += 1
         while True:
             first = await self._turn()
             ids = [first.id, *(id_ for id_ in self._candidates if id_ != first.id and not self._is_final(id_))]
-            before = len(self._trail)
+            self._all_held_back = True
             try:
                 answer: T = await self._router.async_function_with_fallbacks(
                     original_function=self._attempt,
@@ -147,7 +150,7 @@ class Journey(Generic[T]):
                 )
                 return answer
             except AttemptFailed:
-                if all(attempt.outcome is Outcome.RATE_LIMITED for attempt in self._trail[before:]):
+                if self._all_held_back:
                     continue
                 if self._rounds >= self._budget.rounds:
                     # The Router would sleep once more before it gives up.
@@ -180,7 +183,8 @@ class Journey(Generic[T]):
             answer = await self._call(deployment, chosen["litellm_params"], seconds)
         except AttemptFailed as failed:
             self._note(deployment, started, failed.failure)
-            await self._gate.failed(deployment, failed.failure)
+            held_back = await self._gate.failed(deployment, failed.failure)
+            self._all_held_back = self._all_held_back and held_back
             self._failed(deployment, failed.failure)
             raise
         except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """The way through the candidates: LiteLLM's real Router, with attempts that answer as a script says."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,6 @@ from lumni.errors import (
     LumniError,
     RateLimited,
 )
-from lumni.quota.pauses import Pauses
 from lumni.settings import Settings
 from lumni.types import Attempt, ChatRequest, Outcome
 from lumni.upstream.failures import AttemptFailed, Failure
@@ -41,16 +40,13 @@ def router(litellm: Any) -> Any:
 
 
 class Sleeps:
-    """Stands in for ``asyncio.sleep`` in the Router: notes how long it would wait, and moves the pauses' clock."""
+    """Stands in for ``asyncio.sleep`` in the Router: notes how long it would wait."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     async def __call__(self, seconds: float) -> None:
         self.seconds.append(seconds)
-
-    def clock(self) -> float:
-        return sum(self.seconds)
 
 
 @pytest.fixture
@@ -69,6 +65,42 @@ def sleeps(monkeypatch: pytest.MonkeyPatch, litellm: Any) -> Sleeps:
     return noted
 
 
+class Doorkeeper:
+    """A gate that holds back whoever was told to wait, until then, by a clock that only moves when somebody waits."""
+
+    def __init__(self, sleeps: Sleeps) -> None:
+        self.until: dict[str, float] = {}
+        self.waits: list[float] = []
+        self.lost_: list[Outcome] = []
+        self._sleeps = sleeps
+
+    async def lease(self, candidates: Sequence[Deployment], deadline: float) -> Deployment:
+        first = min(candidates, key=self._wait)
+        if (wait := self._wait(first)) > 0:
+            if asyncio.get_running_loop().time() + wait > deadline:
+                raise RateLimited("out of quota", retry_after=wait)
+            self.waits.append(wait)
+            self.until.clear()
+        return first
+
+    async def enter(self, deployment: Deployment) -> float:
+        return self._wait(deployment)
+
+    async def failed(self, deployment: Deployment, failure: Failure) -> bool:
+        if failure.retry_after:
+            self.until[deployment.id] = self._now() + failure.retry_after
+        return bool(failure.retry_after)
+
+    def lost(self, deployment: Deployment, outcome: Outcome) -> None:
+        self.lost_.append(outcome)
+
+    def _wait(self, deployment: Deployment) -> float:
+        return max(0.0, self.until.get(deployment.id, 0.0) - self._now())
+
+    def _now(self) -> float:
+        return sum(self._sleeps.seconds)
+
+
 class Trip:
     """One request's journey. ``script`` says by deployment what its attempts come to; the last one goes on for ever."""
 
@@ -79,7 +111,7 @@ class Trip:
         self.script = {id_: list(outcomes) for id_, outcomes in script.items()}
         self.trail: list[Attempt] = []
         self.granted: list[float] = []
-        self.pauses = Pauses(sleeps.clock)
+        self.gate = Doorkeeper(sleeps)
         self.deadline = loop.time() + seconds
         now = datetime.now(UTC)
         request = ChatRequest("r", {"messages": []}, "auto", now, received=loop.time(), deadline=self.deadline)
@@ -87,7 +119,7 @@ class Trip:
             router,
             request,
             [DEPLOYMENTS[id_] for id_ in script],
-            self.pauses,
+            self.gate,
             self._attempt,
             self.trail,
             Budget(**{"rounds": 4, "attempts": 12, "seconds": 60.0, **budget}),
@@ -217,16 +249,25 @@ async def test_an_attempt_gets_its_own_time_but_never_more_than_is_left(router: 
 
 async def test_retry_after_is_obeyed_between_rounds(router: Any, sleeps: Sleeps) -> None:
     """000-14: the provider's own time comes before ours."""
-    trip = Trip(router, sleeps, {"a": [Failure(Outcome.RATE_LIMITED, 429, retry_after=7.0), "hello"]})
+    refusal = Failure(Outcome.RATE_LIMITED, 429, retry_after=7.0)
+    trip = Trip(router, sleeps, {"a": [refusal] * 6 + ["hello"]}, rounds=1)
     assert await trip.run() == "hello"
-    assert len(sleeps.seconds) == 1
-    assert 7.0 <= sleeps.seconds[0] <= 7.75
+    assert trip.gate.waits == [7.0] * 6, "the gate waits, for as many turns as it takes"
+    assert sleeps.seconds == []
+
+
+async def test_a_refusal_that_names_no_time_is_a_failed_round(router: Any, sleeps: Sleeps) -> None:
+    """000-14: then the back-off decides, and the number of rounds bounds it."""
+    trip = Trip(router, sleeps, {"a": [Outcome.RATE_LIMITED]}, rounds=3)
+    assert isinstance(await trip.error(), RateLimited)
+    assert trip.called == "aaa"
+    assert len(sleeps.seconds) == 2
 
 
 async def test_a_paused_candidate_is_skipped_by_the_next_request(router: Any, sleeps: Sleeps) -> None:
     """A retry-after holds for every request, not only for the one that heard it."""
     trip = Trip(router, sleeps, {"a": ["hello"], "b": ["from b"]})
-    trip.pauses.learn(DEPLOYMENTS["a"], Outcome.RATE_LIMITED, 30.0)
+    trip.gate.until["a"] = 30.0
     assert await trip.run() == "from b"
     assert trip.called == "b"
 

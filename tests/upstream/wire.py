@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lumni.quota.pauses import Pauses
+
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.reply import Reply
-from lumni.quota.pauses import Pauses
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Principal, RequestRecord
 from lumni.upstream.client import Upstream
