@@ -25,18 +25,41 @@ WITHHELD = frozenset(
 _SPELLINGS = (("max_completion_tokens", "max_tokens"), ("max_tokens", "max_completion_tokens"))
 
 
-def for_deployment(body: Mapping[str, Any], supported: Collection[str]) -> Json:
-    """Standard parameters as they are; everything else in ``extra_body``, which LiteLLM sends on where it can.
+# LiteLLM's names of providers whose format isn't OpenAI's.
+_OWN_FORMAT = frozenset(
+    {
+        "anthropic", "anthropic_text", "bedrock", "cohere", "cohere_chat", "gemini", "ollama", "ollama_chat",
+        "replicate", "sagemaker", "vertex_ai", "vertex_ai_beta", "watsonx_text",
+    }
+)  # fmt: skip
+# OpenAI's body hasn't got these, but LiteLLM translates them for such providers.
+_TRANSLATED = frozenset({"thinking", "top_k"})
 
+
+def for_deployment(
+    body: Mapping[str, Any],
+    supported: Collection[str],
+    refused: Collection[str] = frozenset(),
+    provider: str = "openai",
+) -> Json:
+    """Standard parameters as they are; everything else in ``extra_body``, if ``provider`` (LiteLLM's) takes it.
+
+    Where the format is not OpenAI's, unknown fields mean nothing, and LiteLLM may send ``extra_body`` by that name.
     Only named parameters become arguments: a client's ``api_base`` or ``api_key`` would otherwise redirect the call,
-    and with it the account's key. Of the two spellings of the output limit the one in ``supported`` is used.
+    and with it the account's key. Of the two spellings of the output limit the one in ``supported`` is used, or the one
+    that isn't ``refused``.
     """
     arguments: Json = {name: body[name] for name in STANDARD & body.keys() if body[name] is not None}
     for given, other in _SPELLINGS:
-        if given in arguments and given not in supported and other in supported:
+        wrong = given in refused or (given not in supported and other in supported)
+        if given in arguments and wrong and other not in refused:
             arguments.setdefault(other, arguments.pop(given))
-    if unknown := {name: value for name, value in body.items() if name not in STANDARD and name not in WITHHELD}:
+    arguments = {name: value for name, value in arguments.items() if name not in refused}
+    unknown = {name: body[name] for name in body.keys() - STANDARD - WITHHELD if name not in refused}
+    if unknown and provider not in _OWN_FORMAT:
         arguments["extra_body"] = unknown
+    elif unknown:
+        arguments |= {name: unknown[name] for name in _TRANSLATED & unknown.keys()}
     return arguments
 
 
@@ -44,6 +67,8 @@ _REFUSAL = re.compile(
     r"unsupported|unrecogni[sz]ed|unknown|not (supported|permitted|allowed)|extra inputs?|unexpected|does not support",
     re.IGNORECASE,
 )
+# "Unsupported value: 'temperature' does not support 0.2": another request's value may be fine.
+_VALUE = re.compile(r"\bvalues?\b", re.IGNORECASE)
 # Without these the request is another one: a provider that refuses them can't serve it.
 _ESSENTIAL = frozenset({"messages", "tools", "tool_choice", "functions", "response_format", "modalities", "audio"})
 
@@ -54,3 +79,8 @@ def refused(body: Mapping[str, Any], detail: str) -> set[str]:
         return set()
     optional = body.keys() - WITHHELD - _ESSENTIAL
     return {name for name in optional if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", detail)}
+
+
+def is_lasting(detail: str) -> bool:
+    """Whether a refusal is of the parameters themselves, not of the values that this request gave them."""
+    return not _VALUE.search(detail)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from lumni.upstream import failures, normalise, parameters
 from lumni.upstream.answer import WholeAnswer
 from lumni.upstream.chunks import ChunkShaper
 from lumni.upstream.failures import AttemptFailed, Failure
+from lumni.upstream.refusals import Refusals
 from lumni.upstream.tap import StreamTap
 from lumni.upstream.toolcheck import broken_tool_call
 
@@ -23,12 +25,12 @@ _GUARDS = {"max_retries": 0, "num_retries": 0, "_skip_mcp_handler": True}
 
 
 class TranslatedLane:
-    """LiteLLM translates the request for the provider and the answer back. Holds what providers refused so far."""
+    """LiteLLM translates the request for the provider and the answer back. Holds what providers refused lately."""
 
     def __init__(self, litellm: Any) -> None:
         self._litellm = litellm
         self._supported: dict[str, frozenset[str]] = {}
-        self._refused: dict[str, set[str]] = {}
+        self._refusals = Refusals(time.monotonic)
 
     async def complete(
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
@@ -68,20 +70,23 @@ class TranslatedLane:
 
     async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
         """Ask; if the provider names optional parameters that it refuses, ask again without them."""
-        refused = self._refused.setdefault(deployment.id, set())
-        supported = self._supported_by(deployment)
+        refused = self._refusals.of(deployment.id)
+        supported, provider = self._supported_by(deployment), deployment.model.split("/", 1)[0]
         for _ in range(3):
-            body = {name: value for name, value in request.body.items() if name not in refused}
-            arguments = parameters.for_deployment(body, supported)
+            arguments = parameters.for_deployment(request.body, supported, refused, provider)
             try:
                 return await self._litellm.acompletion(
                     **{**params, **arguments, **_GUARDS, "messages": request.messages}
                 )
             except Exception as error:
                 failure = failures.read(error)
-                named = parameters.refused(body, failure.detail) if failure.outcome is Outcome.BAD_REQUEST else set()
+                named: set[str] = set()
+                if failure.outcome is Outcome.BAD_REQUEST:
+                    named = parameters.refused(request.body, failure.detail) - refused
                 if not named:
                     raise
+                if parameters.is_lasting(failure.detail):
+                    self._refusals.learn(deployment.id, named)
                 refused |= named
         raise AttemptFailed(Failure(Outcome.BAD_REQUEST, 400, detail="the provider keeps refusing parameters"))
 
