@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 _MEANINGS = {
     400: "The request is wrong; `error.param` names the field.",
     401: "The key is missing or wrong.",
+    403: "The key may not do this.",
     404: "There is no such model or route.",
     405: "The route has no such method.",
     413: "The body is larger than the gateway accepts.",

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from lumni import __version__
 from lumni.api.errors import documented
+from lumni.api.quota import deployment_status
 from lumni.services import Services
 from lumni.storage.errors import StorageError
 from lumni.types import Json
@@ -46,16 +47,7 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
 
 async def _deployments(services: Services) -> list[Json]:
     standings = await services.quota.standings()
-    shown = []
-    for deployment in services.catalogue.deployments:
-        standing = standings.get(deployment.id)
-        state = "disabled" if standing is None else "broken" if standing.blocked else "available"
-        if standing and not standing.blocked and standing.headroom <= 0:
-            state = "exhausted"
-        entry: Json = {"id": deployment.id, "provider": deployment.provider, "model": deployment.model, "state": state}
-        if standing is None:
-            entry["reason"] = deployment.disabled
-        elif standing.blocked:
-            entry |= {"reason": standing.blocked, "for_seconds": round(standing.until or 0.0, 1)}
-        shown.append(entry)
-    return shown
+    return [
+        {"provider": d.provider, **deployment_status(services, d, standings.get(d.id))}
+        for d in services.catalogue.deployments
+    ]

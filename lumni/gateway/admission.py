@@ -30,14 +30,19 @@ def tier_of(principal: Principal, label: str | None) -> str:
     return "student" if label and not principal.student else principal.role
 
 
+def limits_of(principal: Principal, label: str | None) -> tuple[str, str]:
+    """Whose limits a request counts against, and the tier of them."""
+    return person_of(principal, label), tier_of(principal, label)
+
+
 async def enter(limits: StudentLimits, request: ChatRequest, principal: Principal) -> Admission:
     """Count the request against its key's burst and its student's minute and hour. Raises :class:`RateLimited`."""
-    person, tier = person_of(principal, request.label), tier_of(principal, request.label)
+    person, tier = limits_of(principal, request.label)
     allowance = await limits.enter(person, tier, key=principal.key_id)
     if not allowance.allowed:
         raise _over(allowance)
     lease = request.deadline - request.received + LEASE_GRACE
-    return Admission(Ticket(person, request.deadline, lease=lease), allowance.headers())
+    return Admission(Ticket(person, request.deadline, lease=lease, capped=tier != "admin"), allowance.headers())
 
 
 def _over(allowance: Allowance) -> RateLimited:

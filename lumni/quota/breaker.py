@@ -43,6 +43,8 @@ class Breaker:
     probe_until: float = 0.0
     reason: str = ""
     last_failure: float | None = None
+    last_error: str = ""
+    since: float | None = None  # of the present state; None: as long as we know
     history: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def state(self, now: float) -> State:
@@ -103,8 +105,11 @@ class Breakers:
         breaker.probe_until = 0.0
         if outcome is Outcome.OK:
             breaker.successes += 1
+            if breaker.opened_at is not None:
+                breaker.since = now
             breaker.failures, breaker.opened_at, breaker.reason = 0, None, ""
         elif outcome in FAILURES or outcome in TAKEN_OUT:
+            breaker.last_error = detail or str(outcome)
             self._fail(breaker, outcome, now)
         else:
             return
@@ -115,6 +120,7 @@ class Breakers:
         breaker = self._breakers.get(deployment)
         if breaker:
             breaker.failures, breaker.opened_at, breaker.probe_until, breaker.reason = 0, None, 0.0, ""
+            breaker.since = self._clock()
             breaker.history.append(Event(self._clock(), "reset", "closed"))
 
     def view(self, deployment: str) -> Json:
@@ -133,6 +139,8 @@ class Breakers:
             "recovery_timeout": breaker.recovery,
             "retry_in": round(breaker.opens_in(now), 3),
             "last_failure": breaker.last_failure,
+            "last_error": breaker.last_error,
+            "since": breaker.since,
             "history": [event._asdict() for event in breaker.history],
         }
 
@@ -156,4 +164,6 @@ class Breakers:
         half_open = breaker.opened_at is not None
         if outcome in TAKEN_OUT or half_open or breaker.failures >= self._threshold:
             times = f"{breaker.failures} failures in a row, the last one: {outcome}"
+            if not half_open:
+                breaker.since = now
             breaker.opened_at, breaker.reason = now, TAKEN_OUT.get(outcome, times)

@@ -22,6 +22,9 @@ class Pools:
     def of(self, id_: str) -> tuple[Pool, ...]:
         return self._by_id.get(id_, ())
 
+    def source(self, pool_id: str, window_key: str) -> str:
+        return "configured"
+
     def counts_max_tokens(self, id_: str) -> bool:
         return False
 

@@ -256,7 +256,7 @@ class FairQueue:
         return Lease(self._store, self._clock, granted.index, granted.reservation, ended)
 
     def _at_cap(self, waiter: _Waiter) -> bool:
-        return self._running.get(waiter.ticket.student, 0) >= self._per_student
+        return waiter.ticket.capped and self._running.get(waiter.ticket.student, 0) >= self._per_student
 
     def _start(self, student: str) -> None:
         self._running[student] = self._running.get(student, 0) + 1

@@ -119,7 +119,7 @@ class Quota:
 
 def describe(window: WindowState) -> str:
     """A window in words: ``30 requests a minute``."""
-    spans = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
+    spans: dict[float, str] = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
     span = spans.get(round(window.period), f"{window.period:g} s")
     amount = "" if window.limit is None else f"{window.limit:,} "
     return f"{amount}{window.kind.replace('_', ' ')} a {span}"

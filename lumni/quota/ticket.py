@@ -10,6 +10,7 @@ class Ticket:
     """Who asks for capacity. ``deadline`` is in seconds of the event loop's clock, ``lease`` in seconds.
 
     ``priority`` is the course's: a higher one is served first. ``weight`` is the student's share relative to others'.
+    ``capped``: the queue's bound of concurrent calls holds for this student.
     """
 
     student: str
@@ -17,11 +18,15 @@ class Ticket:
     weight: float = 1.0
     priority: int = 0
     lease: float = 120.0
+    capped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``position`` counts from 1 of the ``waiting`` for the same pools; ``eta`` in seconds is an estimate, ``None`` when nobody can say."""
+    """``position`` counts from 1 of the ``waiting`` for the same pools.
+
+    ``eta`` in seconds is an estimate, ``None`` when nobody can say.
+    """
 
     position: int
     waiting: int

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from llmock.pytest_plugin import LLMock
 from llmock.testing import LLMockServer
@@ -56,4 +57,7 @@ def session_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def stage(session_stage: Stage) -> Stage:
     session_stage.first.reset()
     session_stage.second.reset()
+    with httpx.Client(base_url=session_stage.gateway.url, headers={"x-api-key": session_stage.gateway.key}) as admin:
+        for provider in PROVIDERS:  # what one test did to them is nothing to the next
+            admin.post(f"/admin/providers/{provider}/circuit-breaker/reset").raise_for_status()
     return session_stage

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from lumni.quota.pauses import Pauses
-
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.quotas import make_quota
 from lumni.gateway.reply import Reply
+from lumni.quota.memory import MemoryStore
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Principal, RequestRecord
 from lumni.upstream.client import Upstream
@@ -110,8 +110,8 @@ class Line:
         self.catalogue = Catalogue(tuple(deployments))
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)
-        self.pauses = Pauses(asyncio.get_running_loop().time)
-        self.pipeline = Pipeline(self.catalogue, self.pauses, self.upstream, [self])
+        self.quota = make_quota(self.settings, self.catalogue, MemoryStore())
+        self.pipeline = Pipeline(self.catalogue, self.quota, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
@@ -149,4 +149,5 @@ async def line(*deployments: Deployment, **settings: Any) -> AsyncIterator[Line]
     try:
         yield made
     finally:
+        await made.quota.close()
         await made.upstream.close()

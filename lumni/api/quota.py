@@ -1,0 +1,181 @@
+"""What is left of the providers' quota and of one's own, who is out of order, and why."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from lumni.api.errors import documented
+from lumni.catalogue.model import Deployment
+from lumni.errors import NotFound, PermissionDenied
+from lumni.gateway.admission import limits_of, person_of
+from lumni.quota.model import Correction, WindowState
+from lumni.quota.service import Standing, describe
+from lumni.services import Services
+from lumni.types import Json, Principal
+
+router = APIRouter(tags=["quota"])
+ProviderName = Annotated[str, Path(examples=["groq"], max_length=128)]
+
+
+@router.get("/v1/providers", responses=documented(401), operation_id="listProviders", summary="Providers and quota")
+@router.get("/providers", include_in_schema=False)
+@router.get("/api/v1/providers/status", include_in_schema=False)
+async def providers(request: Request) -> dict[str, Any]:
+    """Every provider with its deployments: their state, and what is left of their quota."""
+    services = _services(request)
+    standings = await services.quota.standings()
+    shown: dict[str, Json] = {}
+    for deployment in services.catalogue.deployments:
+        provider = shown.setdefault(
+            deployment.provider, {"provider": deployment.provider, "state": "disabled", "deployments": []}
+        )
+        entry = deployment_status(services, deployment, standings.get(deployment.id))
+        provider["deployments"].append(entry)
+        provider["state"] = min(provider["state"], entry["state"], key=_BEST_FIRST.index)
+    return {"object": "list", "data": list(shown.values())}
+
+
+_BEST_FIRST = ("available", "exhausted", "broken", "disabled")
+
+
+def deployment_status(services: Services, deployment: Deployment, standing: Standing | None) -> Json:
+    """How a deployment stands. ``standing`` is ``None`` when it is disabled."""
+    entry: Json = {"id": deployment.id, "model": deployment.model, "account": deployment.account}
+    if standing is None:
+        return {**entry, "state": "disabled", "reason": deployment.disabled}
+    breaker = services.quota.breakers.view(deployment.id)
+    state = "broken" if standing.blocked else "exhausted" if standing.headroom <= 0 else "available"
+    entry |= {
+        "state": state,
+        "headroom": round(standing.headroom, 4),
+        "breaker": breaker["state"],
+        "since": breaker["since"],
+        "latency_s": services.quota.traffic.latency(deployment.id),
+        "quota": [window(row, services) for row in standing.windows],
+    }
+    if breaker["last_error"]:
+        entry["last_error"] = breaker["last_error"]
+    if standing.blocked:
+        entry |= {"reason": standing.blocked, "for_seconds": round(standing.until or 0.0, 1)}
+    return entry
+
+
+@router.get("/v1/quota", responses=documented(401), operation_id="listQuota", summary="Quota of every pool")
+async def quota(request: Request) -> dict[str, Any]:
+    """Every window of every pool: used, reserved, left, when it resets, and where the limit comes from."""
+    services = _services(request)
+    rows = await services.quota.rows()
+    return {
+        "object": "list",
+        "data": [window(row, services) for row in rows],
+        "waiting": services.quota.queue.waiting,
+    }
+
+
+def window(row: WindowState, services: Services) -> Json:
+    """One row of the quota table. Times are in seconds."""
+    return {
+        "pool": row.pool,
+        "window": describe(row),
+        "kind": row.kind,
+        "period": row.period,
+        "limit": row.limit,
+        "used": row.used,
+        "reserved": row.reserved,
+        "left": row.left,
+        "reset_in": round(row.reset_in, 1),
+        "blocked_in": round(row.blocked_in, 1),
+        "provenance": row.provenance,
+        "source": services.quota.pools.source(row.pool, row.window) if row.provenance != "learned" else "the provider",
+    }
+
+
+@router.get(
+    "/v1/rate-limit/{user}",
+    responses=documented(401, 403),
+    operation_id="getRateLimit",
+    summary="What a student may still send",
+)
+async def rate_limit(user: Annotated[str, Path(examples=["me"], max_length=256)], request: Request) -> dict[str, Any]:
+    """`me`, or a `user` of a key that several share. Nothing is counted by asking."""
+    services, principal = _services(request), _principal(request)
+    label = None if user == "me" else user
+    if label is not None and principal.student not in (None, label) and principal.role not in ("admin", "teacher"):
+        raise PermissionDenied("You may only ask for your own limits: GET /v1/rate-limit/me.")
+    student, tier = limits_of(principal, label)
+    rows = await services.quota.students.state(student, tier)
+    return {
+        "user": user,
+        "tier": tier,
+        "windows": [
+            {
+                "window": describe(row),
+                "limit": row.limit,
+                "used": row.used,
+                "remaining": row.left,
+                "reset_in": round(row.reset_in, 3),
+            }
+            for row in rows
+        ],
+        "waiting": _place(services, principal, label),
+        "share": round(services.quota.queue.share(person_of(principal, label)), 4),
+    }
+
+
+@router.get(
+    "/admin/providers/{provider}/circuit-breaker",
+    responses=documented(401, 403, 404),
+    operation_id="getCircuitBreaker",
+    summary="Circuit breakers of a provider",
+)
+async def breaker(provider: ProviderName, request: Request) -> dict[str, Any]:
+    """State, counts, rate of failures, recovery and history of each of the provider's deployments. Admins only."""
+    services, members = _admin(request, provider)
+    views = [services.quota.breakers.view(member.id) for member in members]
+    worst = next((state for state in ("open", "half_open") if any(v["state"] == state for v in views)), "closed")
+    return {"provider": provider, "state": worst, "deployments": views}
+
+
+@router.post(
+    "/admin/providers/{provider}/circuit-breaker/reset",
+    responses=documented(401, 403, 404),
+    operation_id="resetCircuitBreaker",
+    summary="Take a provider back in",
+)
+async def reset(provider: ProviderName, request: Request) -> dict[str, Any]:
+    """Close the provider's breakers, and forget that it asked to be left alone. Counts of quota stay. Admins only."""
+    services, members = _admin(request, provider)
+    quota = services.quota
+    for member in members:
+        quota.breakers.reset(member.id)
+    pools = {pool.id: pool for member in members for pool in quota.pools.of(member.id)}
+    for row in await quota.store.snapshot(list(pools.values()), quota.clock()):
+        if row.blocked_in > 0:
+            words = (Correction(reset_in=0), Correction(row.kind, row.period, reset_in=0))
+            await quota.store.learn(pools[row.pool], words, quota.clock())
+    return {"provider": provider, "state": "closed", "deployments": [quota.breakers.view(m.id) for m in members]}
+
+
+def _place(services: Services, principal: Principal, label: str | None) -> Json | None:
+    place = services.quota.queue.place(person_of(principal, label))
+    return {"position": place.position, "of": place.waiting, "eta_s": place.eta} if place else None
+
+
+def _admin(request: Request, provider: str) -> tuple[Services, list[Deployment]]:
+    if _principal(request).role != "admin":
+        raise PermissionDenied("This needs an admin's key.")
+    services = _services(request)
+    members = [d for d in services.catalogue.enabled if d.provider == provider]
+    if not members:
+        raise NotFound(f"There is no enabled provider {provider!r} here. GET /v1/providers lists them.")
+    return services, members
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.scope["lumni.principal"]
+    return principal
