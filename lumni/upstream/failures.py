@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,13 +42,16 @@ _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s
 _BAD_THREAD = "messages are valid OpenAI chat completion messages"
 # A provider's JSON body inside the text; its message is what a person wants to read.
 _QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
-# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses.
+# The same as OpenAI's client writes bodies that it doesn't know, such as Gemini's list: as Python.
+_QUOTED_AS_PYTHON = re.compile(r"""'message'\s*:\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses,
+# and what providers leave of a key that they mask.
 _SECRETS = re.compile(
     r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
-    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+"
+    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+|(?<![\w-])[\w-]*\*{3,}[\w-]*"
 )
 # google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
-_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_RETRY_DELAY = re.compile(r"""["']retryDelay["']\s*:\s*["'](\d+(?:\.\d+)?)s["']""")
 _LONGEST_WAIT = 86_400.0 * 31
 
 
@@ -89,6 +93,8 @@ def read(error: BaseException) -> Failure:
     wait = retry_after(headers)
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
         wait = float(delay[1])
+    if wait is None and status == 429:
+        wait = until_reset(headers, time.time())
     return Failure(_outcome(kind, status, text), status, wait, clean(text), headers)
 
 
@@ -138,12 +144,28 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds from ``now`` to ``x-ratelimit-reset``, if nothing remains until then.
+
+    OpenRouter's only word on the wait, in milliseconds of Unix time (https://openrouter.ai/docs/api-reference/limits).
+    """
+    if headers.get("x-ratelimit-remaining") != "0":
+        return None
+    with suppress(KeyError, ValueError):
+        seconds = float(headers["x-ratelimit-reset"]) / 1000 - now
+        if 0 < seconds < _LONGEST_WAIT:
+            return seconds
+    return None
+
+
 def clean(text: str, limit: int = 300) -> str:
     """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
     text = _PREFIX.sub("", text.split("Traceback (most recent call last)", 1)[0])
     if quoted := _QUOTED.search(text):
         with suppress(ValueError):
-            text = str(orjson.loads(f'"{quoted[1]}"'))
+            text = str(orjson.loads(f'"{quoted[1]}"')).replace("\\n", " ")
+    elif quoted := _QUOTED_AS_PYTHON.search(text):
+        text = re.sub(r"\\(.)", lambda escaped: " " if escaped[1] in "nrt" else escaped[1], quoted[1][1:-1])
     text = _SECRETS.sub("[hidden]", text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
