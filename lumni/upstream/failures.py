@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +50,8 @@ _SECRETS = re.compile(
     r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
     r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+|(?<![\w-])[\w-]*\*{3,}[\w-]*"
 )
+_NAMES_A_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SHORTEST_SECRET = 6
 # google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
 _RETRY_DELAY = re.compile(r"""["']retryDelay["']\s*:\s*["'](\d+(?:\.\d+)?)s["']""")
 _LONGEST_WAIT = 86_400.0 * 31
@@ -79,8 +81,17 @@ class AttemptFailed(Exception):
         self.failure = failure
 
 
-def read(error: BaseException) -> Failure:
-    """The failure behind any exception that ``litellm.acompletion`` or one of its streams raises."""
+def secrets_in(params: Mapping[str, Any]) -> list[str]:
+    """The credentials among a deployment's ``litellm_params``, the longest first; what is shorter is no secret."""
+    found = {str(value) for name, value in params.items() if value and _NAMES_A_SECRET.search(name)}
+    return sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
+    """The failure behind any exception that ``litellm.acompletion`` or one of its streams raises.
+
+    ``secrets`` are left out of its words, whatever they look like.
+    """
     error = getattr(error, "original_exception", None) or error
     if isinstance(error, AttemptFailed):
         return error.failure
@@ -89,6 +100,8 @@ def read(error: BaseException) -> Failure:
     kind = type(error).__name__
     status = _status(error)
     text = str(getattr(error, "message", "") or error)
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
     headers = _headers(error)
     wait = retry_after(headers)
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:

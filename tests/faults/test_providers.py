@@ -1,8 +1,12 @@
 """What a client sees of limits and refusals that providers tell in their own dialects, and what it never sees."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -90,3 +94,53 @@ def test_a_dead_key_takes_no_other_account_down(stage: Stage, provider: str, way
         assert text
         assert outcomes(metadata) == ["auth", "ok"]
         assert ask(stage, f"{provider}-live", way)[1]["attempts"][0]["outcome"] == "ok"
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    **{f"status-{status}": {"kind": "status", "status": status} for status in (400, 401, 403, 429, 500)},
+    **{kind: {"kind": kind} for kind in ("dead_key", "cut", "truncate", "malformed")},
+    "stall": {"kind": "stall", "seconds": 1},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_key_is_told_to_anyone(stage: Stage, fault: str) -> None:
+    """000-08: in no body, header, log line (also at DEBUG) or record, even if the provider quotes the key."""
+    groups = [f"{provider}-{kind}" for provider in PROVIDERS for kind in ("live", "odd-key")]
+    for group in groups:
+        key = stage.keys[f"{group}-0"]
+        told = f"Bad key {key}: sent as Authorization: Bearer {key} and ?key={key}&x=1"
+        body = {"body": {"error": {"message": told, "code": key}, "key": key}} if fault.startswith("status") else {}
+        stage.add_fault(f"{group}-0", **FAULTS[fault], **body)
+    asked = [(group, way == "stream") for group in groups for way in WAYS]
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda one: stage.post(*one), asked))
+    assert stage.lab.faults_met() >= len(asked)
+    stage.lab.clear_faults()
+    if fault.startswith("status"):
+        assert all(answer.status_code >= 400 for answer in answers)
+    captured = {
+        f"{group} {stream}": everything_in(answer) for (group, stream), answer in zip(asked, answers, strict=True)
+    }
+    wait_for_records(stage, {answer.headers["x-request-id"] for answer in answers})
+    captured["log"] = stage.gateway.log()
+    for file in stage.gateway.database.parent.iterdir():
+        captured[file.name] = file.read_bytes().decode("latin-1")
+    secrets = stage.secrets()
+    assert [where for where, text in captured.items() if any(secret in text for secret in secrets)] == []
+
+
+def everything_in(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {dict(answer.headers)} {answer.text}"
+
+
+def wait_for_records(stage: Stage, ids: set[str]) -> None:
+    deadline = time.monotonic() + 15
+    while True:
+        connection = sqlite3.connect(stage.gateway.database)
+        found = {row[0] for row in connection.execute("SELECT request_id FROM requests")}
+        connection.close()
+        if ids <= found:
+            return
+        assert time.monotonic() < deadline, f"no record of {ids - found}"
+        time.sleep(0.1)

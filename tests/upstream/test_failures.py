@@ -243,3 +243,17 @@ def test_openrouter_s_reset_is_read_only_from_a_refusal() -> None:
     assert wait is not None
     assert 0 < wait <= 600
     assert failures.read(Refused(503, headers=headers)).retry_after is None
+
+
+def test_the_account_s_own_key_is_hidden_whatever_it_looks_like() -> None:
+    """000-08: a provider that quotes a key in an unknown form, such as a campus server's, gives nothing away."""
+    params = {
+        "model": "openai/m",
+        "api_key": "chalk/board",
+        "aws_secret_access_key": "chalk/board/two",
+        "max_tokens": 8,
+    }
+    secrets = failures.secrets_in(params)
+    assert secrets == ["chalk/board/two", "chalk/board"]
+    told = failures.read(Refused(401, "x" * 290 + " chalk/board, chalk/board/two"), secrets).detail
+    assert "chalk" not in told
