@@ -89,7 +89,11 @@ class LumniEntrant(Entrant):
         return Lumni().version()
 
     def _entries(self, account: Account, lab: Lab) -> list[dict[str, Any]]:
-        return [_entry(account, model, lab, account.amounts() if self.known else {}) for model in account.models]
+        entries = [_entry(account, model, lab, account.amounts() if self.known else {}) for model in account.models]
+        if self.known and len(entries) > 1:
+            for entry in entries:
+                entry["model_info"]["shared"] = account.name
+        return entries
 
 
 class LiteLLMEntrant(Entrant):
@@ -120,7 +124,13 @@ class LiteLLMEntrant(Entrant):
                 "allowed_fails": 3,
                 "cooldown_time": 10,
             },
-            "litellm_settings": {"set_verbose": False, "drop_params": True, "request_timeout": 60},
+            # Without the last one it looks for Llama's tokenizer in the network, and nobody is served meanwhile.
+            "litellm_settings": {
+                "set_verbose": False,
+                "drop_params": True,
+                "request_timeout": 60,
+                "disable_hf_tokenizer_download": True,
+            },
             "general_settings": {"master_key": self.key},
         }
 

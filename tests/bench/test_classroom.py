@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.classroom import client, figures, lesson, trace
+from bench.classroom import client, figures, lesson, rush, trace
 from bench.classroom.accounts import ACCOUNTS, lab_limits
 from bench.classroom.clairvoyant import Need, Supply, bound, schedule
 from bench.classroom.client import BROKEN, LEFT, Outcome
@@ -235,3 +236,19 @@ def test_the_class_is_held_by_lumni(tmp_path: Path) -> None:
     assert held["figures"]["served"] == held["figures"]["asked"] == len(held["outcomes"]) > 10
     assert held["lab"]["totals"]["calls"] == held["figures"]["upstream_calls"] >= held["figures"]["served"]
     assert "rpm: 30" in held["configuration"]
+
+
+def test_room_that_nobody_uses_is_noticed() -> None:
+    """Show 2: a window with usable capacity while somebody waits is told, with how long."""
+    watch = rush.Watch(rush.EACH_KIND[:2], largest_need=100)
+
+    def state(requests: int, tokens: int) -> dict[str, Any]:
+        minute = {"minute": {"pools": {"a": [{"limit": "RPM", "remaining": requests}]}}}
+        tokened = {"tokens": {"pools": {"b": [{"limit": "TPM", "remaining": tokens}]}}}
+        return {"profiles": {"fireworks": minute, "together": tokened}}
+
+    watch.look({"profiles": {}}, 9.0)
+    assert watch.longest == {"minute": 0.0, "tokens": 0.0}
+    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 99), (13.5, 3, 100)):
+        watch.look(state(requests, tokens), now)
+    assert watch.longest == {"minute": 3.0, "tokens": 0.0}
