@@ -36,7 +36,7 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks)
         try:
-            case.plan = plan = self._plan(request)
+            case.plan = plan = self._plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             answer = await self._upstream.send(request, candidates, self._pauses, case.attempts)
             headers = settlement.headers(answer.deployment, plan, case)
@@ -59,7 +59,7 @@ class Pipeline:
             return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
         return ClientDisconnected("The client left.")
 
-    def _plan(self, request: ChatRequest) -> Plan:
+    def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
         availability = {
             id_: Availability(headroom=0.0, blocked=pause.reason, until=pause.until)
             for id_, pause in self._pauses.current().items()
@@ -72,6 +72,8 @@ class Pipeline:
             fallback=request.fallback,
             catalogue=self._catalogue,
             availability=availability,
+            person=principal.student or (request.label if principal.role == "admin" else None),
+            role=principal.role,
         )
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:

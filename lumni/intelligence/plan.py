@@ -11,7 +11,7 @@ from lumni.intelligence.explain import reason
 from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.rank import score
-from lumni.types import TaskType
+from lumni.types import Role, TaskType
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
@@ -27,6 +27,8 @@ def plan(
     catalogue: Catalogue,
     availability: Mapping[str, Availability],
     needs: Needs | None = None,
+    person: str | None = None,
+    role: Role = "student",
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -35,8 +37,11 @@ def plan(
     preference; without ``fallback`` it is a condition, and exactly one candidate is kept. ``availability`` is by
     deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``.
 
+    ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
+
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
+        PermissionDenied: only personal accounts of others could serve it.
         InvalidRequest: an unknown provider, or one that can't serve it and no fallback.
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
@@ -46,6 +51,8 @@ def plan(
     preferred = sieve.known_provider(provider, catalogue)
     stages = names.stages(requested, task_type, catalogue, fallback=fallback)
     eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), requested)
+    named = () if names.is_automatic(requested, catalogue) else tuple(d.id for d in stages[0].deployments)
+    eligible = sieve.permitted(eligible, requested, named, person, role)
     if preferred and not fallback:
         eligible = sieve.only_provider(eligible, preferred, requested)
     eligible = sieve.fitting(eligible, needs or needs_of(body))
