@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
+from lumni.catalogue.scores import known_scores
 from lumni.gateway.pipeline import Pipeline
 from lumni.people.keyring import Keyring, open_keyring
 from lumni.quota.pauses import Pauses
@@ -44,7 +45,7 @@ class Services:
         writer = RecordWriter(database.records.add)
         writer.start()
         pauses = Pauses(time.monotonic)
-        pipeline = Pipeline(catalogue, pauses, upstream, [writer, LogSink()])
+        pipeline = Pipeline(catalogue, pauses, upstream, [writer, LogSink()], known_scores())
         return cls(settings, catalogue, keyring, new_key, pauses, upstream, database, writer, pipeline)
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
+from lumni.catalogue.scores import Scores
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import settlement
 from lumni.gateway.drain import Drain
@@ -21,8 +22,16 @@ from lumni.upstream.failures import AttemptFailed
 class Pipeline:
     """Serves chat requests of every surface. Holds nothing of a request between two of them."""
 
-    def __init__(self, catalogue: Catalogue, pauses: Pauses, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pauses: Pauses,
+        upstream: Upstream,
+        sinks: Sequence[Sink],
+        scores: Scores | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._scores = scores
         self._pauses = pauses
         self._upstream = upstream
         self._sinks = sinks
@@ -74,6 +83,7 @@ class Pipeline:
             availability=availability,
             person=principal.student or (request.label if principal.role == "admin" else None),
             role=principal.role,
+            scores=self._scores,
         )
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
