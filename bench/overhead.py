@@ -95,7 +95,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _end_tidily(number: int, _: FrameType | None) -> None:
+def end_tidily(number: int, _: FrameType | None) -> None:
     """Passes through every `finally`; a second Ctrl-C must not stop what stops the processes."""
     for further in (signal.SIGINT, signal.SIGTERM):
         signal.signal(further, signal.SIG_IGN)
@@ -104,5 +104,5 @@ def _end_tidily(number: int, _: FrameType | None) -> None:
 
 if __name__ == "__main__":
     for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, _end_tidily)
+        signal.signal(ending, end_tidily)
     sys.exit(main())

@@ -37,6 +37,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "lab.enabled": "enable_lab",
     "lab.seed": "lab_seed",
     "providers": "providers",
+    "accounts": "accounts",
 }
 
 # Checked for their type, and reported by the doctor as not used yet: a key moves up when something obeys it.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
+from lumni.catalogue.scores import known_scores
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.quotas import QuotaFile, make_quota
 from lumni.people.keyring import Keyring, open_keyring
@@ -49,7 +50,7 @@ class Services:
         quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
         quota_file.load()
         quota_file.start()
-        pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()])
+        pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()], known_scores())
         return cls(settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline)
 
     async def stop(self) -> None:

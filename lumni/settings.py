@@ -4,6 +4,7 @@ Precedence: environment (``.env`` below it) > ``config.json`` > ``litellm_config
 defaults below. ``lumni.sources`` reads them, ``docs/configuration.md`` lists them.
 """
 
+import datetime
 import json
 import os
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 class ProviderSettings(BaseModel):
     """What ``config.json`` says of one provider: a default for all its deployments, weaker than their own entries.
 
-    ``limits`` are requests (``rpm``, ``rph``, ``rpd``) and tokens (``tpm``, ``tph``, ``tpd``) per window.
+    ``limits`` are requests and tokens per window, such as ``rpm`` and ``tpd``; the catalogue reads and checks them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -36,7 +37,45 @@ class ProviderSettings(BaseModel):
     api_key: SecretStr | None = Field(None, alias="apiKey")
     base_url: str | None = Field(None, alias="baseUrl")
     priority: int | None = Field(None, ge=0)
-    limits: Mapping[Literal["rpm", "rph", "rpd", "tpm", "tph", "tpd"], int] = Field(default_factory=dict)
+    limits: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Consent(BaseModel):
+    """When and by whom an account was given to the class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: datetime.date
+    by: str = Field(min_length=1)
+
+
+class AccountSettings(BaseModel):
+    """What is said of one account, by its label.
+
+    ``limits`` hold for all its models together. A ``personal`` account serves only its ``owner``, a student or a
+    label. Accounts that name the same ``shared`` quota draw on one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limits: Mapping[str, Any] = Field(default_factory=dict)
+    terms: Literal["personal", "class", "organization"] | None = None
+    owner: str | None = None
+    consent: Consent | None = None
+    shared: tuple[str, ...] = ()
+
+    @field_validator("shared", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @classmethod
+    def read(cls, written: Any, where: str) -> "AccountSettings":
+        """From a file's own words. Raises ``ConfigurationError``; ``where`` names the place."""
+        try:
+            return cls.model_validate(written)
+        except ValidationError as error:
+            raise ConfigurationError(_findings(error, {}, where)) from None
 
 
 class TierSettings(BaseModel):
@@ -86,7 +125,7 @@ class Settings(BaseModel):
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
-    max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest header block.")
+    max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest request line and headers together.")
     response_metadata: bool = Field(True, description="Put the `lumni` object into response bodies.")
     enable_lab: Literal["auto", "on", "off"] = Field(
         "auto", description="The keyless lab provider: auto (only without keys), on or off."
@@ -94,6 +133,9 @@ class Settings(BaseModel):
     lab_seed: int = Field(0, description="Seed of the lab provider's answers.")
     providers: Mapping[str, ProviderSettings] = Field(
         default_factory=dict, description="Per provider: enabled, apiKey, baseUrl, priority, limits."
+    )
+    accounts: Mapping[str, AccountSettings] = Field(
+        default_factory=dict, description="Per account: limits, terms, owner, consent, shared."
     )
 
     @classmethod
@@ -170,13 +212,13 @@ class Reading(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def _findings(error: ValidationError, values: Mapping[str, sources.Value]) -> list[Finding]:
+def _findings(error: ValidationError, values: Mapping[str, sources.Value], where: str = "") -> list[Finding]:
     """One finding a bad setting. Pydantic's messages name what was expected, never what was there."""
     findings = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        field, *below = (str(part) for part in fault["loc"])
-        name = ".".join([field, *below])
-        source = values[field].source if field in values else "missing"
+        name = ".".join([where, *map(str, fault["loc"])] if where else map(str, fault["loc"]))
+        value = values.get(str(fault["loc"][0])) if fault["loc"] else None
+        source = "" if where else f" ({value.source if value else 'missing'})"
         reason = fault["msg"].removeprefix("Value error, ")
-        findings.append(Finding("error", f"{name} ({source}): {reason}", "Mend it there, or remove it for the default"))
+        findings.append(Finding("error", f"{name}{source}: {reason}", "Mend it there, or remove it for the default"))
     return findings

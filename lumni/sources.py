@@ -10,6 +10,7 @@ from lumni.config_keys import ALL_KEYS, LATER_KEYS, SETTING_KEYS, STORE_KEYS, TY
 from lumni.files import Finding
 
 PREFIX = "LUMNI_"
+FILES_ONLY = frozenset({"providers", "accounts"})  # settings with too much in them for a variable
 # LiteLLM's own places for three of our settings, the weakest source of all.
 LITELLM_PLACES = {
     ("router_settings", "timeout"): "request_timeout",
@@ -69,7 +70,7 @@ def collect(
 
 def _from_environment(fields: Collection[str], environ: Mapping[str, str], findings: list[Finding]) -> dict[str, Value]:
     values = {}
-    names = {field: (PREFIX + field.upper(), field.upper()) for field in fields if field != "providers"}
+    names = {field: (PREFIX + field.upper(), field.upper()) for field in fields if field not in FILES_ONLY}
     for field, (prefixed, plain) in names.items():
         # An empty variable is an unset one: .env files list names without values.
         name = prefixed if environ.get(prefixed) else plain

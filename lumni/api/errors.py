@@ -24,7 +24,7 @@ _MEANINGS = {
     405: "The route has no such method.",
     413: "The body is larger than the gateway accepts.",
     429: "Out of quota for now; `retry-after` says for how long.",
-    431: "The headers are larger than the gateway accepts.",
+    431: "The request line and headers are larger than the gateway accepts.",
     500: "A fault of Lumni's.",
     503: "Every deployment that could answer failed; `error.attempts` says how.",
     504: "No provider answered in time.",

@@ -51,7 +51,7 @@ class HeadAsGet:
 
 
 class Limits:
-    """Refuses header blocks over a size, and bodies, announced or not, as soon as a route reads them."""
+    """Refuses request lines with headers over a size, and bodies, announced or not, as soon as a route reads them."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, max_header_bytes: int) -> None:
         self._app = app
@@ -62,8 +62,9 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_headers:
-            error = HeadersTooLarge(f"The headers are larger than {self._max_headers} bytes.")
+        line = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if line + sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_headers:
+            error = HeadersTooLarge(f"The request line and headers are larger than {self._max_headers} bytes.")
             await errors.response(error)(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")

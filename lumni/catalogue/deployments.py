@@ -9,17 +9,19 @@ from urllib.parse import urlsplit
 from lumni.catalogue.accounts import Accounts, Key, find_key
 from lumni.catalogue.capabilities import capabilities_of, price_of
 from lumni.catalogue.forms import Entry
+from lumni.catalogue.limits import SPELLINGS
 from lumni.catalogue.model import Capabilities, Deployment, Price
 from lumni.catalogue.price_map import PriceMap
 from lumni.catalogue.providers import LAB, Provider, provider_at, provider_named
+from lumni.catalogue.quotas import Quotas
 from lumni.catalogue.retirement import Retirement, find_retirement
 from lumni.catalogue.tier import tier_of
 from lumni.files import substitute
 from lumni.money import NanoUSD
 from lumni.settings import ProviderSettings, Settings
 
-# Kept away from LiteLLM: it would turn an rpm into a max_parallel_requests. Lumni's quota reads them from `info`.
-LIMITS = frozenset(f"{unit}{window}" for unit in ("rp", "tp") for window in ("s", "m", "h", "d", "month"))
+# Kept away from LiteLLM: it would turn an rpm into a max_parallel_requests.
+LIMITS = frozenset(SPELLINGS)
 ROUTING = frozenset({"order", "weight"})
 FALSE = frozenset({"false", "0", "no", "off"})
 TRUE = frozenset({"true", "1", "yes", "on"})
@@ -34,6 +36,7 @@ class Builder:
     prices: PriceMap
     retirements: tuple[Retirement, ...]
     today: date
+    quotas: Quotas = field(default_factory=Quotas)
     accounts: Accounts = field(default_factory=Accounts)
     ids: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
@@ -50,7 +53,7 @@ class Builder:
         price = price_of(info, listed)
         account = self.accounts.label(key, provider, str(info.get("account") or ""))
         missing = [item.name for item in written.missing if item.where != "api_key"]
-        return Deployment(
+        deployment = Deployment(
             id=self._id(entry, account),
             group=entry.group,
             provider=str(info.get("provider") or provider.name),
@@ -68,6 +71,8 @@ class Builder:
             created=int(info.get("created") or 0),
             info=info,
         )
+        own_server = _is_own_server(params, provider)
+        return self.quotas.attach(deployment, entry, provider, params, configured, own_server=own_server)
 
     def _provider(self, params: Mapping[str, Any]) -> tuple[Provider, str]:
         """The provider and its own name of the model, from LiteLLM's ``provider/model`` or a bare well-known name."""
@@ -118,7 +123,7 @@ class Builder:
         listed: Mapping[str, Any],
     ) -> dict[str, Any]:
         """The entry's ``model_info``, with the limits from wherever they were written, and what kind of model it is."""
-        limits: dict[str, Any] = dict(configured.limits.items())
+        limits: dict[str, Any] = dict(configured.limits)
         limits |= {name: value for name, value in params.items() if name in LIMITS | ROUTING}
         mode = {"mode": listed["mode"]} if listed.get("mode") else {}
         personal = {"personal": True} if provider.personal else {}

@@ -3,9 +3,10 @@
 Values keep their references to the environment: which variable a key came from is needed later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from lumni.catalogue.limits import SPELLINGS
 from lumni.catalogue.providers import provider_named
 from lumni.config_keys import did_you_mean
 from lumni.files import ConfigurationError, Finding
@@ -22,8 +23,9 @@ SECTIONS = (
     "providers",
     "models",
 )
-PROVIDER_KEYS = ("type", "api_key", "base_url", "api_base", "enabled")
-INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier")
+ACCOUNT_KEYS = ("limits", "terms", "owner", "consent", "shared")
+PROVIDER_KEYS = ("type", "api_key", "base_url", "api_base", "enabled", *ACCOUNT_KEYS)
+INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier", "shared", *SPELLINGS)
 ENTRY_KEYS = ("model_name", "litellm_params", "model_info")
 
 
@@ -37,8 +39,11 @@ class Entry(NamedTuple):
 
 
 class ModelList(NamedTuple):
+    """``accounts`` is what the short form's ``providers`` say of them as accounts, by name."""
+
     entries: tuple[Entry, ...]
     warnings: tuple[str, ...]
+    accounts: Mapping[str, Json]
 
 
 def normalise(content: Mapping[str, Any]) -> ModelList:
@@ -52,7 +57,8 @@ def normalise(content: Mapping[str, Any]) -> ModelList:
     entries = [*_litellm_form(content, faults, warnings), *_providers_form(content, faults, warnings)]
     if faults:
         raise ConfigurationError(faults)
-    return ModelList(tuple(entries), tuple(warnings))
+    accounts = {name: _only(account, ACCOUNT_KEYS) for name, account in (content.get("providers") or {}).items()}
+    return ModelList(tuple(entries), tuple(warnings), {name: said for name, said in accounts.items() if said})
 
 
 def _litellm_form(content: Mapping[str, Any], faults: list[Finding], warnings: list[str]) -> list[Entry]:
@@ -110,11 +116,15 @@ def _entry(
     if base:
         params["api_base"] = base
     info: Json = {"id": f"{group}@{name}", "account": name, "priority": instance.get("priority", 0)}
-    info |= {key: model[key] for key in ("created", "owned_by", "tier") if key in model}
-    info |= {key: instance[key] for key in ("tier",) if key in instance}
+    info |= _only(model, ("created", "owned_by", "tier"))
+    info |= _only(instance, ("tier", "shared", *SPELLINGS))
     if instance.get("enabled") is False or account.get("enabled") is False or model.get("enabled") is False:
         info["enabled"] = False
     return Entry(group, params, info, where)
+
+
+def _only(mapping: Mapping[str, Any], keys: Iterable[str]) -> Json:
+    return {key: mapping[key] for key in keys if key in mapping}
 
 
 def _mapping(content: Mapping[str, Any], key: str, faults: list[Finding]) -> Mapping[str, Any]:

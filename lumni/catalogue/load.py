@@ -12,9 +12,10 @@ from lumni.catalogue.forms import normalise
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.price_map import PriceMap, installed_price_map
 from lumni.catalogue.providers import KNOWN
+from lumni.catalogue.quotas import Quotas
 from lumni.catalogue.retirement import known_retirements
 from lumni.catalogue.routing import read_routing, split_callbacks
-from lumni.settings import Settings
+from lumni.settings import AccountSettings, Settings
 from lumni.sources import default_model_list
 
 # Of LiteLLM's proxy: Lumni reads the key and leaves the rest of the section alone.
@@ -42,20 +43,25 @@ def load_catalogue(
     environ = {**variables, **given}
 
     model_list = normalise(content)
+    said = files.substitute(model_list.accounts, environ).value
+    short_form = {name: AccountSettings.read(account, f"providers.{name}") for name, account in said.items()}
+    quotas = Quotas({**short_form, **settings.accounts})
     builder = Builder(
         settings,
         environ,
         installed_price_map() if prices is None else prices,
         known_retirements(),
         today or datetime.now(UTC).date(),
+        quotas,
     )
     # Explicit ids first, so that a derived one never takes what someone wrote down.
     order = sorted(range(len(model_list.entries)), key=lambda index: "id" not in model_list.entries[index].info)
     built = {index: builder.build(model_list.entries[index]) for index in order}
+    if quotas.faults:
+        raise files.ConfigurationError(quotas.faults)
     deployments, moved = _unpooled([built[index] for index in sorted(built)])
-    return _assemble(
-        path, content, environ, settings, deployments, [*model_list.warnings, *builder.warnings, *moved], variables
-    )
+    warnings = [*model_list.warnings, *builder.warnings, *quotas.unused(), *moved]
+    return _assemble(path, content, environ, settings, deployments, warnings, variables)
 
 
 def _assemble(

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
+from lumni.catalogue.limits import Limit, PoolLimits
 from lumni.money import NanoUSD, cost
 from lumni.types import TaskType, Usage
 
@@ -36,13 +37,23 @@ class Capabilities:
     streaming: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Whom an account may serve: only its ``owner`` if ``personal``. ``consent`` says who agreed to more, and when."""
+
+    kind: Literal["", "personal", "class", "organization"] = ""
+    owner: str = ""
+    consent: str = ""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """Provider + model + account + base: one entry of ``model_list``.
 
     ``model`` is LiteLLM's name (``groq/llama-3.3-70b-versatile``), ``params`` its ``litellm_params`` with secrets
     resolved (never shown: it is left out of ``repr``). ``priority`` 0 is the highest. ``disabled`` says in a sentence
-    why it can't be called, and is empty when it can. ``free`` means that nobody is billed for it.
+    why it can't be called, and is empty when it can. ``free`` means that nobody is billed for it. ``pools`` are the
+    quotas that it draws on, the narrowest first; none for a model on one's own machine.
     """
 
     id: str
@@ -60,6 +71,14 @@ class Deployment:
     owned_by: str = ""
     created: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
+    pools: tuple[PoolLimits, ...] = ()
+    counts_max_tokens: bool = False
+    terms: Terms = Terms()
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All that is known to limit it, the narrowest first."""
+        return tuple(limit for pool in self.pools for limit in pool.limits)
 
     @property
     def enabled(self) -> bool:

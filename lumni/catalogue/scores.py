@@ -7,8 +7,8 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from importlib.resources import files as resources
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -93,7 +93,8 @@ class Figure(NamedTuple):
 class Score:
     """How good a model is in a domain: ``value`` in [0, 1] is the share of LiveBench's models that it beats.
 
-    ``general``: no test of the domain itself has the model, so its overall strength stands in for it.
+    ``general``: no test of the domain itself has the model, so its overall strength stands in for it. ``classics`` are
+    the model's figures of :data:`CLASSICS`, whatever the domain.
     """
 
     model: str
@@ -101,6 +102,7 @@ class Score:
     value: float
     figure: Figure
     general: bool
+    classics: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def column(self) -> str:
@@ -131,6 +133,7 @@ class Score:
         return ("high", "medium", "low")[min(2, sum(weak))]
 
 
+@lru_cache(maxsize=4096)
 def key(name: str) -> str:
     """What of a model's name is compared: its last part, without case, punctuation and OpenRouter's variants."""
     return _PUNCTUATION.sub("", _VARIANT.sub("", name.lower().rsplit("/", 1)[-1]))
@@ -148,6 +151,8 @@ class Scores:
             model: {name: _figure(columns[name], given) for name, given in figures.items()}
             for model, figures in table["models"].items()
         }
+        found = {(model, domain): self._find(model, domain) for model in self._figures for domain in DOMAINS}
+        self._scores = {place: score for place, score in found.items() if score is not None}
         self._canonical = {key(name): model for model, aliases in names.items() for name in (model, *aliases)}
 
     def canonical(self, name: str) -> str | None:
@@ -165,22 +170,29 @@ class Scores:
 
     def classics(self, model: str) -> Mapping[str, Figure]:
         """The figures of :data:`CLASSICS` that are published for a model, each from the first source that has it."""
-        figures = self.figures(model)
-        found = {name: next((figures[c] for c in columns if c in figures), None) for name, columns in CLASSICS.items()}
-        return {name: figure for name, figure in found.items() if figure is not None}
+        return _classics(self.figures(model))
 
     def score(self, model: str, domain: Domain) -> Score | None:
         """How good ``model`` (any of its names) is in ``domain``; ``None`` where nothing is published: unknown.
 
         The domain's columns count in their order, then those that say how strong a model is on the whole.
         """
-        figures, order = self.figures(model), self._order[domain]
+        canonical = self.canonical(model)
+        return None if canonical is None else self._scores.get((canonical, domain))
+
+    def _find(self, model: str, domain: Domain) -> Score | None:
+        figures, order = self._figures[model], self._order[domain]
         for general in (False, True):
             for name in order["general" if general else "columns"]:
                 figure = figures.get(name)
                 if figure is not None and figure.value is not None:
-                    return Score(self.canonical(model) or model, domain, figure.value, figure, general)
+                    return Score(model, domain, figure.value, figure, general, _classics(figures))
         return None
+
+
+def _classics(figures: Mapping[str, Figure]) -> Mapping[str, Figure]:
+    found = {name: next((figures[c] for c in columns if c in figures), None) for name, columns in CLASSICS.items()}
+    return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def _column(name: str, given: Mapping[str, Any], sources: Mapping[str, Any]) -> Column:

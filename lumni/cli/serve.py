@@ -43,6 +43,7 @@ async def _serve(settings: "Settings") -> None:
 
     import uvicorn
 
+    from lumni.api.protocol import BoundedProtocol
     from lumni.app import create_app
     from lumni.services import Services
 
@@ -60,6 +61,9 @@ async def _serve(settings: "Settings") -> None:
             timeout_graceful_shutdown=math.ceil(settings.drain_timeout) + CUT_SECONDS,
             timeout_keep_alive=75,
             server_header=False,
+            http=BoundedProtocol,
+            h11_max_incomplete_event_size=settings.max_header_bytes,
+            ws="none",  # no route speaks it: an upgrade is ignored, whatever libraries there are
         )
         # uvicorn raises the signal again once it has drained; by then there are still records to write.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
+from lumni.catalogue.scores import Scores
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
@@ -22,8 +23,16 @@ from lumni.upstream.failures import AttemptFailed
 class Pipeline:
     """Serves chat requests of every surface. Holds nothing of a request between two of them."""
 
-    def __init__(self, catalogue: Catalogue, quota: Quota, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        quota: Quota,
+        upstream: Upstream,
+        sinks: Sequence[Sink],
+        scores: Scores | None = None,
+    ) -> None:
         self._catalogue = catalogue
+        self._scores = scores
         self._quota = quota
         self._upstream = upstream
         self._sinks = sinks
@@ -38,7 +47,7 @@ class Pipeline:
         case = Case(request, principal, self._sinks)
         try:
             case.admission = await admission.enter(self._quota.students, request, principal)
-            case.plan = plan = await self._plan(request)
+            case.plan = plan = await self._plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
             await turn.lease(candidates, request.deadline)
@@ -63,7 +72,7 @@ class Pipeline:
             return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
         return ClientDisconnected("The client left.")
 
-    async def _plan(self, request: ChatRequest) -> Plan:
+    async def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
         standings = await self._quota.standings()
         return intelligence.plan(
             requested=request.model,
@@ -73,6 +82,9 @@ class Pipeline:
             fallback=request.fallback,
             catalogue=self._catalogue,
             availability={id_: Availability(s.headroom, s.blocked, s.until) for id_, s in standings.items()},
+            person=principal.student or (request.label if principal.role == "admin" else None),
+            role=principal.role,
+            scores=self._scores,
         )
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:

@@ -113,6 +113,8 @@ class Case:
             task = plan.classification
             common |= {"task_type": task.task_type, "confidence": task.confidence, "reason": plan.reason}
             common["factors"] = {factor.name: factor.weight for factor in task.factors}
+            benchmark = plan.candidates[0].benchmark
+            common["benchmark_score"] = None if benchmark is None else round(100 * benchmark.value, 2)
         return common
 
     @staticmethod
@@ -154,12 +156,33 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
             "model": record.model,
             "reason": plan.reason,
         },
+        "benchmark": _benchmark(record, plan),
         "cost": cost,
         "latency_ms": round(record.latency_ms, 1),
         "queued_ms": round(record.queued_ms, 1),
         "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
         "attempts": [attempt.public() for attempt in record.attempts],
         "cached": record.cached,
+    }
+
+
+def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
+    """How good the model that answered is in the task's domain, with provenance; ``None`` where that is unknown.
+
+    ``score`` is in percent, as are MMLU and the other classic benchmarks, which are there as far as published.
+    """
+    known = next((c.benchmark for c in plan.candidates if c.deployment.id == record.deployment), None)
+    if known is None:
+        return None
+    return {
+        "model": known.model,
+        "domain": known.domain,
+        "score": round(100 * known.value, 2),
+        "column": known.column,
+        "source": known.source,
+        "date": known.date.isoformat(),
+        "confidence": known.confidence,
+        **{name: figure.percent for name, figure in known.classics.items()},
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lumni.catalogue.model import Deployment
+from lumni.catalogue.scores import Domain, Score
 from lumni.types import TaskType
 
 
@@ -36,11 +37,15 @@ class Availability(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A deployment that may serve the request. ``parts`` are the named parts of ``score``, each in [0, 1], weighted."""
+    """A deployment that may serve the request. ``parts`` are the named parts of ``score``, each in [0, 1], weighted.
+
+    ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown.
+    """
 
     deployment: Deployment
     score: float
     parts: Mapping[str, float]
+    benchmark: Score | None = None
 
 
 class Exclusion(NamedTuple):
@@ -56,6 +61,7 @@ class Plan:
     candidates: tuple[Candidate, ...]
     reason: str
     excluded: tuple[Exclusion, ...] = field(default=())
+    domain: Domain = "reasoning"
 
     @property
     def winner(self) -> Deployment:

@@ -3,18 +3,29 @@
 from collections.abc import Mapping
 
 from lumni.catalogue.model import Deployment
+from lumni.catalogue.scores import Score
 from lumni.intelligence.model import Availability, Candidate
 from lumni.money import NANO_PER_USD
 from lumni.types import TaskType
 
 WEIGHTS: Mapping[str, float] = {
-    # The weights sum to 1. A model of the right strength comes first, then the order that the teacher wrote down;
-    # how full a quota is only decides between neighbours, and price between what is otherwise alike.
-    "tier_match": 0.4,
+    # The weights sum to 1. What a model is proven to be good at counts as much as the order that the teacher wrote
+    # down; how full a quota is only decides between neighbours, and price between what is otherwise alike.
+    "benchmark": 0.3,
     "priority": 0.3,
     "headroom": 0.2,
+    "tier_match": 0.1,  # little, because the tier that a task asks for is a stage of its own
     "cost_efficiency": 0.1,
 }
+
+UNKNOWN = 0.2
+"""What a model without published figures is ranked with, though not shown: about the median of the default list. A
+constant, so that no candidate's place depends on which others there are."""
+
+
+def benchmark(known: Score | None) -> float:
+    """How good the model is in the task's domain, from the table of scores; ``UNKNOWN`` if nobody published it."""
+    return UNKNOWN if known is None else known.value
 
 
 def priority(deployment: Deployment) -> float:
@@ -42,13 +53,16 @@ def tier_match(deployment: Deployment, task_type: TaskType) -> float:
     return 1.0 if deployment.tier == task_type else 0.0
 
 
-def score(deployment: Deployment, task_type: TaskType, availability: Availability) -> Candidate:
-    """The candidate with its weighted parts; ``score`` in [0, 1] is their sum."""
+def score(
+    deployment: Deployment, task_type: TaskType, availability: Availability, known: Score | None = None
+) -> Candidate:
+    """The candidate with its weighted parts; ``score`` in [0, 1] is their sum. ``known`` is its model in the domain."""
     values = {
+        "benchmark": benchmark(known),
         "tier_match": tier_match(deployment, task_type),
         "priority": priority(deployment),
         "headroom": headroom(availability),
         "cost_efficiency": cost_efficiency(deployment),
     }
     parts = {name: weight * values[name] for name, weight in WEIGHTS.items()}
-    return Candidate(deployment, sum(parts.values()), parts)
+    return Candidate(deployment, sum(parts.values()), parts, known)

@@ -1,12 +1,14 @@
 """Who may serve a request: everybody else is excluded, with the reason."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lumni.catalogue.model import Catalogue, Deployment
-from lumni.errors import InvalidRequest, LumniError, ModelNotFound, UnsupportedFeature
+from lumni.catalogue.terms import NOBODYS, is_nobodys, may_use
+from lumni.errors import InvalidRequest, LumniError, ModelNotFound, PermissionDenied, UnsupportedFeature
 from lumni.intelligence.model import Availability, Exclusion
 from lumni.intelligence.needs import Misfit, Needs, is_chat, misfit, nobody_fits
+from lumni.types import Role
 
 REASONS_SHOWN = 3
 
@@ -46,6 +48,21 @@ def of_catalogue(deployments: Iterable[Deployment], requested: str) -> Sieve:
         )
         raise UnsupportedFeature(message, param="model")
     return chat
+
+
+def permitted(sieve: Sieve, requested: str, named: Container[str], person: str | None, role: Role) -> Sieve:
+    """Without personal accounts of others, and without those of nobody known whose ids are not among ``named``.
+
+    Raises:
+        PermissionDenied: nothing else is left.
+    """
+    reasons = {d.id: may_use(d, person, role) for d in sieve.left}
+    reasons |= {d.id: NOBODYS for d in sieve.left if is_nobodys(d) and d.id not in named}
+    left = sieve.without({id_: reason for id_, reason in reasons.items() if reason})
+    if not left.left:
+        message = f"Only personal accounts could serve '{requested}', and they serve nobody but their owners."
+        raise PermissionDenied(message, param="model")
+    return left
 
 
 def known_provider(provider: str | None, catalogue: Catalogue) -> str | None:

@@ -1,38 +1,63 @@
-"""Which pools a deployment draws on (interim)."""
+"""The pools of a catalogue: which quotas each deployment draws on, and where their numbers come from."""
 
-from lumni.catalogue.model import Catalogue, Deployment
-from lumni.quota.model import KINDS, Pool, Window
+from collections.abc import Iterable
 
-_PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "month": 31 * 86400}
+from lumni.catalogue.limits import Limit
+from lumni.catalogue.model import Catalogue
+from lumni.quota.model import Pool, Window
+
+LEARNED = "learned from the provider"
 
 
 class Pools:
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._by_id: dict[str, tuple[Pool, ...]] = {}
-        pools: dict[str, Pool] = {}
-        for d in catalogue.enabled:
-            if d.provider == "lumni-lab":
-                self._by_id[d.id] = ()
-                continue
-            name = f"{d.account}/{d.model_id}"
-            pool = pools.setdefault(name, Pool(name, _windows(d)))
-            self._by_id[d.id] = (pool,)
-        self.all = tuple(pools.values())
+    """Made once from a catalogue. A pool is the same object each time, because stores recognise it by identity.
 
-    def of(self, id_: str) -> tuple[Pool, ...]:
-        return self._by_id.get(id_, ())
+    Where deployments that share a pool state different limits, a configured one is stronger than one of the catalogue
+    of free tiers, and of two equally strong ones the smaller holds. Only deployments that are enabled have pools.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        limits: dict[str, list[Limit]] = {}
+        members: dict[str, list[str]] = {}
+        for deployment in catalogue.enabled:
+            for pool in deployment.pools:
+                limits.setdefault(pool.name, []).extend(pool.limits)
+                members.setdefault(pool.name, []).append(deployment.id)
+        self._members = {name: tuple(ids) for name, ids in members.items()}
+        self._sources: dict[tuple[str, str], str] = {}
+        pools = {name: self._pool(name, stated) for name, stated in limits.items()}
+        self._of = {d.id: tuple(pools[pool.name] for pool in d.pools) for d in catalogue.enabled}
+        self._counts_max_tokens = frozenset(d.id for d in catalogue.enabled if d.counts_max_tokens)
+        self.all: tuple[Pool, ...] = tuple(pools.values())
+
+    def of(self, deployment_id: str) -> tuple[Pool, ...]:
+        """What calling a deployment draws on, the narrowest first. Empty for models on one's own machine."""
+        return self._of.get(deployment_id, ())
+
+    def deployments(self, pool_id: str) -> tuple[str, ...]:
+        """The ids of all deployments that draw on a pool, in the catalogue's order."""
+        return self._members.get(pool_id, ())
+
+    def counts_max_tokens(self, deployment_id: str) -> bool:
+        """Whether the provider takes ``max_tokens`` off a window when the request arrives."""
+        return deployment_id in self._counts_max_tokens
 
     def source(self, pool_id: str, window_key: str) -> str:
-        return "configured"
+        """Where the first number of a window came from; one that nobody wrote down was learned."""
+        return self._sources.get((pool_id, window_key), LEARNED)
 
-    def counts_max_tokens(self, id_: str) -> bool:
-        return False
+    def _pool(self, name: str, stated: Iterable[Limit]) -> Pool:
+        strongest: dict[tuple[str, int], Limit] = {}
+        for limit in stated:
+            place = (limit.kind, limit.period)
+            strongest[place] = min(strongest.get(place, limit), limit, key=_weakness)
+        windows = []
+        for limit in strongest.values():
+            window = Window(limit.kind, limit.period, limit.amount, limit.style, limit.provenance, limit.zone)
+            windows.append(window)
+            self._sources[name, window.key] = limit.origin
+        return Pool(name, tuple(windows))
 
 
-def _windows(d: Deployment) -> tuple[Window, ...]:
-    found = []
-    for unit in ("r", "t"):
-        for span, period in _PERIODS.items():
-            if (limit := d.info.get(f"{unit}p{span}")) is not None:
-                found.append(Window(KINDS[unit], period, int(limit)))
-    return tuple(found)
+def _weakness(limit: Limit) -> tuple[bool, bool, int]:
+    return limit.provenance == "catalogue", limit.amount is None, limit.amount or 0

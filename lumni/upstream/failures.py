@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,13 +43,18 @@ _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s
 _BAD_THREAD = "messages are valid OpenAI chat completion messages"
 # A provider's JSON body inside the text; its message is what a person wants to read.
 _QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
-# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses.
+# The same as OpenAI's client writes bodies that it doesn't know, such as Gemini's list: as Python.
+_QUOTED_AS_PYTHON = re.compile(r"""'message'\s*:\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+# Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses,
+# and what providers leave of a key that they mask.
 _SECRETS = re.compile(
     r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
-    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+"
+    r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+|(?<![\w-])[\w-]*\*{3,}[\w-]*"
 )
+_NAMES_A_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SHORTEST_SECRET = 6
 # google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
-_RETRY_DELAY = re.compile(r'"retryDelay"\s*:\s*"(\d+(?:\.\d+)?)s"')
+_RETRY_DELAY = re.compile(r"""["']retryDelay["']\s*:\s*["'](\d+(?:\.\d+)?)s["']""")
 _LONGEST_WAIT = 86_400.0 * 31
 
 
@@ -80,8 +86,17 @@ class AttemptFailed(Exception):
         self.failure = failure
 
 
-def read(error: BaseException) -> Failure:
-    """The failure behind any exception that ``litellm.acompletion`` or one of its streams raises."""
+def secrets_in(params: Mapping[str, Any]) -> list[str]:
+    """The credentials among a deployment's ``litellm_params``, the longest first; what is shorter is no secret."""
+    found = {str(value) for name, value in params.items() if value and _NAMES_A_SECRET.search(name)}
+    return sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
+    """The failure behind any exception that ``litellm.acompletion`` or one of its streams raises.
+
+    ``secrets`` are left out of its words, whatever they look like.
+    """
     error = getattr(error, "original_exception", None) or error
     if isinstance(error, AttemptFailed):
         return error.failure
@@ -90,10 +105,14 @@ def read(error: BaseException) -> Failure:
     kind = type(error).__name__
     status = _status(error)
     text = str(getattr(error, "message", "") or error)
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
     headers = _headers(error)
     wait = retry_after(headers)
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
         wait = float(delay[1])
+    if wait is None and status == 429:
+        wait = until_reset(headers, time.time())
     return Failure(_outcome(kind, status, text), status, wait, clean(text), headers, _body(error, text))
 
 
@@ -157,12 +176,28 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def until_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds from ``now`` to ``x-ratelimit-reset``, if nothing remains until then.
+
+    OpenRouter's only word on the wait, in milliseconds of Unix time (https://openrouter.ai/docs/api-reference/limits).
+    """
+    if headers.get("x-ratelimit-remaining") != "0":
+        return None
+    with suppress(KeyError, ValueError):
+        seconds = float(headers["x-ratelimit-reset"]) / 1000 - now
+        if 0 < seconds < _LONGEST_WAIT:
+            return seconds
+    return None
+
+
 def clean(text: str, limit: int = 300) -> str:
     """A provider's message without LiteLLM's prefixes, keys, addresses and line breaks, at most ``limit`` long."""
     text = _PREFIX.sub("", text.split("Traceback (most recent call last)", 1)[0])
     if quoted := _QUOTED.search(text):
         with suppress(ValueError):
-            text = str(orjson.loads(f'"{quoted[1]}"'))
+            text = str(orjson.loads(f'"{quoted[1]}"')).replace("\\n", " ")
+    elif quoted := _QUOTED_AS_PYTHON.search(text):
+        text = re.sub(r"\\(.)", lambda escaped: " " if escaped[1] in "nrt" else escaped[1], quoted[1][1:-1])
     text = _SECRETS.sub("[hidden]", text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -253,6 +253,13 @@ class Journey(Generic[T]):
             return out
         if not in_time:
             return DeadlineExceeded("No provider answered within the time for one request.", extra={"attempts": shown})
+        if outcomes and outcomes <= {Outcome.AUTH}:
+            refusing = ", ".join(sorted({self._candidates[id_].provider for id_ in self._last}))
+            return AllProvidersFailed(
+                f"{refusing} refused the key of this gateway's account. Yours is fine: tell who runs the gateway.",
+                extra={"attempts": shown},
+                retryable=False,
+            )
         last = self._trail[-1].reason if self._trail else ""
         return AllProvidersFailed(
             f"All {len(self._candidates)} deployments that could answer failed"

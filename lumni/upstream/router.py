@@ -37,7 +37,8 @@ def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
     return Router(
         model_list=[
             {
-                "model_name": deployment.group,
+                # Never called by it: an id that is also a group's name would mean any member of that group.
+                "model_name": f"group {deployment.group}",
                 "litellm_params": dict(deployment.params),
                 "model_info": {**deployment.info, "id": deployment.id},
             }

@@ -27,6 +27,7 @@ def load_litellm() -> Any:
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     _give_groq_a_service_tier()
+    _keep_ollama_from_blocking()
     return litellm
 
 
@@ -36,3 +37,16 @@ def _give_groq_a_service_tier() -> None:
 
     if not hasattr(ModelResponse, "service_tier"):
         ModelResponse.service_tier = None
+
+
+def _keep_ollama_from_blocking() -> None:
+    """After each answer LiteLLM's logging asks Ollama about the model, in the event loop, and waits for it.
+
+    Without that it knows no price and no window of the model, which the catalogue does.
+    """
+    from litellm.llms.ollama.common_utils import OllamaModelInfo
+
+    def unknown(self: Any, model: str, api_base: str | None = None, api_key: str | None = None) -> None:  # noqa: ARG001
+        return None
+
+    OllamaModelInfo.get_model_info = unknown

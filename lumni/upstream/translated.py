@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -41,7 +41,7 @@ class TranslatedLane:
                 response = await self._call(request, deployment, {**params, "timeout": seconds})
             dumped = response.model_dump()
         except Exception as error:
-            raise AttemptFailed(failures.read(error)) from error
+            raise AttemptFailed(failures.read(error, failures.secrets_in(params))) from error
         body = normalise.completion(dumped)
         for choice in body["choices"]:
             check_tools(request, choice["message"].get("tool_calls") or (), choice["finish_reason"])
@@ -58,14 +58,14 @@ class TranslatedLane:
             async with asyncio.timeout(seconds):
                 options = {"stream": True, "stream_options": {"include_usage": True}, "timeout": max(seconds, idle)}
                 wrapper = await self._call(request, deployment, {**params, **options})
-                stream = TranslatedStream(request, deployment, wrapper, idle)
+                stream = TranslatedStream(request, deployment, wrapper, idle, failures.secrets_in(params))
                 try:
                     await stream.commit()
                 except BaseException:
                     await stream.aclose()
                     raise
         except Exception as error:
-            raise AttemptFailed(failures.read(error)) from error
+            raise AttemptFailed(failures.read(error, failures.secrets_in(params))) from error
         return stream
 
     async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
@@ -101,7 +101,9 @@ class TranslatedLane:
 class TranslatedStream:
     """LiteLLM's stream as OpenAI chunks. See :class:`lumni.upstream.answer.StreamedAnswer`."""
 
-    def __init__(self, request: ChatRequest, deployment: Deployment, wrapper: Any, idle: float) -> None:
+    def __init__(
+        self, request: ChatRequest, deployment: Deployment, wrapper: Any, idle: float, secrets: Collection[str] = ()
+    ) -> None:
         self.deployment = deployment
         self.headers = headers_of(wrapper)
         self._usage: Json = {}
@@ -111,6 +113,7 @@ class TranslatedStream:
         self._wrapper = wrapper
         self._tap = StreamTap(wrapper)
         self._idle = idle
+        self._secrets = secrets
         self._head: list[Json] = []
         self._ended = False
 
@@ -139,7 +142,7 @@ class TranslatedStream:
                 async with asyncio.timeout(self._idle):
                     chunks = await self._read()
             except Exception as error:
-                failure = failures.read(error)
+                failure = failures.read(error, self._secrets)
                 detail = "the stream fell silent" if failure.outcome is Outcome.TIMEOUT else failure.detail
                 raise AttemptFailed(Failure(Outcome.CUT, failure.status, detail=detail)) from error
             for chunk in chunks:

@@ -1,5 +1,6 @@
 """LiteLLM, imported once for all of these tests: it takes seconds."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -9,4 +10,11 @@ from lumni.upstream.runtime import load_litellm
 
 @pytest.fixture(scope="session")
 def litellm() -> Any:
-    return load_litellm()
+    # The first Router imports more: the warnings of all that are none of ours, whichever test comes first.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = load_litellm()
+        from litellm.router import Router
+
+        Router(model_list=[{"model_name": "m", "litellm_params": {"model": "openai/m", "api_key": "k"}}])
+    return module

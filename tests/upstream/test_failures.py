@@ -1,6 +1,7 @@
 """What went wrong, read from any exception, and never with a secret in it."""
 
 import inspect
+import time
 from typing import Any
 
 import httpx
@@ -199,3 +200,60 @@ OFFERED = [{"type": "function", "function": {"name": "f"}}]
 def test_a_call_that_cannot_be_carried_out_is_named(name: str, arguments: str, broken: bool) -> None:
     fault = broken_tool_call(OFFERED, [{"function": {"name": name, "arguments": arguments}}])
     assert bool(fault) is broken
+
+
+def test_what_is_left_of_a_masked_key_is_not_told() -> None:
+    assert failures.clean("Incorrect API key provided: sk-p****cdef.") == "Incorrect API key provided: [hidden]."
+    assert failures.clean("Bad key ************wxyz") == "Bad key [hidden]"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("'it\\'s\\nover'", "it's over"),
+        ('"it\'s over"', "it's over"),
+        ("'C:\\\\x'", "C:\\x"),
+        ("'", "[{'message': '}]"),
+    ],
+)
+def test_a_body_written_as_python_is_read_too(message: str, told: str) -> None:
+    """So OpenAI's client writes the list in which Gemini's OpenAI-compatible endpoint wraps its errors."""
+    assert failures.clean(f"Error code: 429 - [{{'message': {message}}}]") == told
+
+
+def test_the_wait_in_a_body_written_as_python_is_read() -> None:
+    body = "[{'error': {'details': [{'@type': 'type.googleapis.com/google.rpc.RetryInfo', 'retryDelay': '34s'}]}}]"
+    assert failures.read(Refused(429, f"Error code: 429 - {body}")).retry_after == 34
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "seconds"),
+    [("0", "1000060000", 60), ("1", "1000060000", None), ("0", "1000000000", None), ("0", "x", None),
+     ("0", "nan", None), ("0", "1e300", None), (None, "1000060000", None)],
+)  # fmt: skip
+def test_openrouter_s_reset_is_a_moment(remaining: str | None, reset: str, seconds: float | None) -> None:
+    """OpenRouter sends milliseconds of Unix time, and no ``retry-after``."""
+    headers = {"x-ratelimit-reset": reset} | ({} if remaining is None else {"x-ratelimit-remaining": remaining})
+    assert failures.until_reset(headers, now=1_000_000.0) == seconds
+
+
+def test_openrouter_s_reset_is_read_only_from_a_refusal() -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str((time.time() + 600) * 1000)}
+    wait = failures.read(Refused(429, headers=headers)).retry_after
+    assert wait is not None
+    assert 0 < wait <= 600
+    assert failures.read(Refused(503, headers=headers)).retry_after is None
+
+
+def test_the_account_s_own_key_is_hidden_whatever_it_looks_like() -> None:
+    """000-08: a provider that quotes a key in an unknown form, such as a campus server's, gives nothing away."""
+    params = {
+        "model": "openai/m",
+        "api_key": "chalk/board",
+        "aws_secret_access_key": "chalk/board/two",
+        "max_tokens": 8,
+    }
+    secrets = failures.secrets_in(params)
+    assert secrets == ["chalk/board/two", "chalk/board"]
+    told = failures.read(Refused(401, "x" * 290 + " chalk/board, chalk/board/two"), secrets).detail
+    assert "chalk" not in told

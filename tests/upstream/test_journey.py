@@ -223,6 +223,15 @@ async def test_a_dead_key_is_out_for_the_rest_of_the_request(router: Any, sleeps
     assert trip.called == "abbb"
 
 
+async def test_a_refused_account_is_told_as_the_gateway_s(router: Any, sleeps: Sleeps) -> None:
+    """000-35: a 401 of ours would send students looking for the fault in their own key."""
+    error = await Trip(router, sleeps, {"a": [Outcome.AUTH], "b": [Outcome.AUTH]}).error()
+    assert isinstance(error, AllProvidersFailed)
+    assert error.message.startswith("a, b refused the key of this gateway's account.")
+    assert not error.retryable
+    assert [attempt["outcome"] for attempt in error.extra["attempts"]] == ["auth", "auth"]
+
+
 async def test_the_attempt_budget_holds(router: Any, sleeps: Sleeps) -> None:
     trip = Trip(router, sleeps, {id_: [Outcome.UNAVAILABLE] for id_ in "abc"}, attempts=4)
     assert isinstance(await trip.error(), AllProvidersFailed)
