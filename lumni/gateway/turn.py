@@ -80,6 +80,7 @@ class Turn:
             return False
         words = _words(failure, deployment, self._quota.clock())
         await lease.settle(_spent(failure, lease), corrections=words)
+        await self._quota.refused(lease.reservation.draw.pools, words)
         return any(word.refused for word in words) and bool(lease.reservation.draw.pools)
 
     def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
@@ -95,6 +96,7 @@ class Turn:
         if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None:
             used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
         words = lessons(200, headers, now=quota.clock(), provider=deployment.provider)
+        words = quota.heard(lease.reservation.draw.pools, words)
         quota.later(lease.settle(used, counted_ago=counted_ago, corrections=words))
 
     def close(self) -> None:
@@ -161,8 +163,11 @@ def _words(failure: Failure, deployment: Deployment, now: float) -> Sequence[Cor
 
 
 def _spent(failure: Failure, lease: Lease) -> Amounts | None:
-    """What a failed call may have taken: at a refusal the request alone, else as much as was estimated."""
-    if failure.outcome in (Outcome.RATE_LIMITED, Outcome.AUTH, Outcome.NOT_FOUND, Outcome.BAD_REQUEST, Outcome.CONTEXT):
+    """What a failed call may have taken: nothing if quota was refused, for its window is closed then; only the request
+    if it was refused for another reason, and else as much as was estimated."""
+    if failure.outcome is Outcome.RATE_LIMITED:
+        return Amounts(0)
+    if failure.outcome in (Outcome.AUTH, Outcome.NOT_FOUND, Outcome.BAD_REQUEST, Outcome.CONTEXT):
         return Amounts(1)
     if failure.outcome is Outcome.UNAVAILABLE:
         return lease.reservation.draw.need._replace(output_tokens=0)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from lumni.catalogue.limits import Limit
 from lumni.catalogue.model import Catalogue
+from lumni.quota.inference import cautious
 from lumni.quota.model import Pool, Window
 
 LEARNED = "learned from the provider"
@@ -56,7 +57,7 @@ class Pools:
             window = Window(limit.kind, limit.period, limit.amount, limit.style, limit.provenance, limit.zone)
             windows.append(window)
             self._sources[name, window.key] = limit.origin
-        return Pool(name, tuple(windows))
+        return Pool(name, cautious(windows))
 
 
 def _weakness(limit: Limit) -> tuple[bool, bool, int]:

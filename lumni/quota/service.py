@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.quota.breaker import Breakers
 from lumni.quota.estimate import Estimator
+from lumni.quota.inference import AT_ONCE, Inference, is_unknown
 from lumni.quota.limits import StudentLimits
-from lumni.quota.model import ONE_REQUEST, WindowState
+from lumni.quota.model import ONE_REQUEST, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
 from lumni.quota.store import Store
@@ -49,6 +50,7 @@ class Quota:
     students: StudentLimits
     estimator: Estimator = field(default_factory=Estimator)
     traffic: Traffic = field(default_factory=Traffic)
+    inference: Inference = field(default_factory=Inference)
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -71,6 +73,19 @@ class Quota:
         for one in touched:
             self.breakers.record(one.id, outcome, detail)
 
+    def heard(self, pools: Sequence[Pool], words: Sequence[Correction]) -> tuple[Correction, ...]:
+        """What a success teaches about the pools that it drew on, ``words`` being what the provider said of them."""
+        if not pools or not is_unknown(pools[0]):
+            return tuple(words)
+        return (*words, *self.inference.answered(pools[0].id, words, self.clock()))
+
+    async def refused(self, pools: Sequence[Pool], words: Sequence[Correction]) -> None:
+        """Infer what a refusal gives away, once ``words`` have been taken in."""
+        if pools and is_unknown(pools[0]) and any(word.refused for word in words):
+            rows = await self.store.snapshot(pools[:1], self.clock())
+            if more := self.inference.refused(pools[0].id, words, rows, self.clock()):
+                await self.store.learn(pools[0], more, self.clock())
+
     def later(self, work: Awaitable[None]) -> None:
         """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
         task = asyncio.ensure_future(self._guarded(work))
@@ -85,7 +100,7 @@ class Quota:
 
     def dump(self) -> dict[str, Any]:
         """What this process alone knows and a restart must not forget, as JSON."""
-        return {"breakers": self.breakers.dump(), "estimates": self.estimator.dump(), "traffic": self.traffic.dump()}
+        return {"breakers": self.breakers.dump(), "estimates": self.estimator.dump(), "traffic": self.traffic.dump(), "inferred": self.inference.dump()}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote, for deployments that still exist."""
@@ -93,6 +108,7 @@ class Quota:
         self.breakers.load({name: saved for name, saved in dumped["breakers"].items() if name in known})
         self.estimator.load(dumped["estimates"])
         self.traffic.load(dumped["traffic"])
+        self.inference.load(dumped["inferred"])
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -119,6 +135,8 @@ class Quota:
 
 def describe(window: WindowState) -> str:
     """A window in words: ``30 requests a minute``."""
+    if window.period == AT_ONCE:
+        return f"{window.limit} at once"
     spans: dict[float, str] = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
     span = spans.get(round(window.period), f"{window.period:g} s")
     amount = "" if window.limit is None else f"{window.limit:,} "
