@@ -105,7 +105,7 @@ class Journey(Generic[T]):
 
         self._deadline = deadline
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as clock:
                 answer: T = await self._router.async_function_with_retries(
                     original_function=self._round,
                     model="lumni",
@@ -116,6 +116,8 @@ class Journey(Generic[T]):
         except Stop as stop:
             raise stop.error from stop.__cause__
         except TimeoutError:
+            if not clock.expired():
+                raise  # a fault of ours, whatever timed out there
             raise self._verdict(in_time=False) from None
 
     async def _round(self, **_: Any) -> T:
@@ -147,19 +149,25 @@ class Journey(Generic[T]):
             raise AttemptFailed(failure)
         if len(self._trail) >= self._budget.attempts:
             raise Stop(self._verdict())
-        chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
         loop = asyncio.get_running_loop()
         started = loop.time()
         seconds = min(self._budget.seconds, self._deadline - started)
         try:
+            chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
             answer = await self._call(deployment, chosen["litellm_params"], seconds)
         except AttemptFailed as failed:
             self._failed(deployment, started, failed.failure)
             raise
         except asyncio.CancelledError:
+            if not _is_cancelled():
+                failure = Failure(Outcome.UNAVAILABLE, detail="the provider's client gave up")
+                self._failed(deployment, started, failure)
+                raise AttemptFailed(failure) from None
             self._note(deployment, started, Failure(Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED))
             raise
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic in one of LiteLLM's Rust parts is no Exception
             logger.exception("a fault of ours in an attempt at %s", deployment.id)
             self._note(deployment, started, Failure(Outcome.ERROR))
             raise Stop(InternalError("Lumni made a mistake. The log says which, under this request's id.")) from error
@@ -247,3 +255,9 @@ class Journey(Generic[T]):
             retry_after=wait,
             retryable=not outcomes <= {Outcome.AUTH, Outcome.NOT_FOUND},
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody wants this task to end. If not, a ``CancelledError`` comes from below, as a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
