@@ -251,6 +251,7 @@ def test_room_that_nobody_uses_is_noticed() -> None:
 
     watch.look({"profiles": {}}, 9.0)
     assert watch.longest == {"minute": 0.0, "tokens": 0.0}
-    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 99), (13.5, 3, 100)):
+    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 100), (13.5, 3, 99), (14.0, 2, 100)):
         watch.look(state(requests, tokens), now)
-    assert watch.longest == {"minute": 3.0, "tokens": 0.0}
+    assert watch.longest == {"minute": 3.0, "tokens": 1.0}
+    assert watch.with_room == {"minute", "tokens"}
