@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -39,17 +40,24 @@ class Services:
         catalogue = load_catalogue(settings, os.environ)
         configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
         keyring, new_key = open_keyring(configured, settings.data_dir)
-        upstream = Upstream(catalogue, settings)
-        await upstream.start()
-        database = await Database.open(settings)
-        writer = RecordWriter(database.records.add)
-        writer.start()
-        pauses = Pauses(time.monotonic)
-        pipeline = Pipeline(catalogue, pauses, upstream, [writer, LogSink()], known_scores())
-        return cls(settings, catalogue, keyring, new_key, pauses, upstream, database, writer, pipeline)
+        async with AsyncExitStack() as opened:
+            upstream = Upstream(catalogue, settings)
+            opened.push_async_callback(upstream.close)
+            await upstream.start()
+            database = await Database.open(settings)
+            opened.push_async_callback(database.close)
+            writer = RecordWriter(database.records.add)
+            writer.start()
+            opened.push_async_callback(writer.close)
+            pauses = Pauses(time.monotonic)
+            pipeline = Pipeline(catalogue, pauses, upstream, [writer, LogSink()], known_scores())
+            services = cls(settings, catalogue, keyring, new_key, pauses, upstream, database, writer, pipeline)
+            opened.pop_all()  # all went well: stop() closes them
+        return services
 
     async def stop(self) -> None:
-        """Write what is still to be written, then close."""
-        await self.writer.close()
-        await self.database.close()
-        await self.upstream.close()
+        """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.upstream.close)
+            closing.push_async_callback(self.database.close)
+            closing.push_async_callback(self.writer.close)

@@ -25,6 +25,7 @@ class Upstream:
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
         self._catalogue = catalogue
         self._settings = settings
+        self._router: Any = None
 
     async def start(self) -> None:
         await asyncio.to_thread(self._load)
@@ -36,7 +37,9 @@ class Upstream:
         self._lane = TranslatedLane(litellm)
 
     async def close(self) -> None:
-        """Close the providers' connections."""
+        """Close the providers' connections. Does nothing if the start failed before there were any."""
+        if self._router is None:
+            return
         litellm = load_litellm()
         self._router.discard()
         await litellm.close_litellm_async_clients()

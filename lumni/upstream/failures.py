@@ -118,6 +118,12 @@ def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
     return Failure(_outcome(kind, status, text), status, wait, clean(text), headers)
 
 
+def is_cancelled() -> bool:
+    """Whether somebody wants this task to end. If not, a ``CancelledError`` comes from below, as a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _outcome(kind: str, status: int | None, text: str) -> Outcome:
     if kind in ("Timeout", "APITimeoutError") or "Timeout on reading" in text:
         return Outcome.TIMEOUT

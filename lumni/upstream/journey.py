@@ -23,7 +23,7 @@ from lumni.errors import (
     RateLimited,
 )
 from lumni.types import Attempt, ChatRequest, Outcome
-from lumni.upstream.failures import AttemptFailed, Failure
+from lumni.upstream.failures import AttemptFailed, Failure, is_cancelled
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Journey(Generic[T]):
             self._failed(deployment, started, failed.failure)
             raise
         except asyncio.CancelledError:
-            if not _is_cancelled():
+            if not is_cancelled():
                 failure = Failure(Outcome.UNAVAILABLE, detail="the provider's client gave up")
                 self._failed(deployment, started, failure)
                 raise AttemptFailed(failure) from None
@@ -255,9 +255,3 @@ class Journey(Generic[T]):
             retry_after=wait,
             retryable=not outcomes <= {Outcome.AUTH, Outcome.NOT_FOUND},
         )
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody wants this task to end. If not, a ``CancelledError`` comes from below, as a failure."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

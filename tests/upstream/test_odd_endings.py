@@ -9,7 +9,7 @@ import pytest
 
 from lumni.errors import AllProvidersFailed, InternalError, LumniError, StreamInterrupted
 from lumni.types import Outcome
-from tests.upstream.wire import HEAD, STREAM, Line, delta, deployment, events, line, refusal, wire
+from tests.upstream.wire import HEAD, STREAM, Line, delta, deployment, events, line, refusal, whole, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 
@@ -19,7 +19,7 @@ class Panic(BaseException):
 
 
 def raising(error: BaseException) -> Any:
-    async def call(**_: Any) -> Any:
+    async def call(*_: Any, **__: Any) -> Any:
         raise error
 
     return call
@@ -144,3 +144,38 @@ async def test_an_account_s_ids_are_not_told(said: str) -> None:
         told = str(caught.value.body()) + str(here.records)
         assert "[hidden]" in told
         assert not {"org_01jabcdefgh2345", "123456789012"} & set(re.findall(r"\w+", told))
+
+
+@pytest.mark.parametrize("provider", ["openai", "groq"])
+async def test_an_answer_without_choices_is_none(provider: str) -> None:
+    async with wire([whole(choices=[])]) as there, line(deployment("a", there.base + "/v1", provider)) as here:
+        with pytest.raises(AllProvidersFailed):
+            await here.ask()
+
+
+@pytest.mark.parametrize("provider", ["openai", "groq"])
+async def test_a_stream_of_nothing_is_silence(provider: str) -> None:
+    """A provider that only keeps the connection alive says nothing, and the client doesn't wait for ever."""
+    nothing = [STREAM, events(delta("one ")), *[events(delta())] * 400, None]
+    async with (
+        wire(nothing, slowly=0.02) as there,
+        line(deployment("a", there.base + "/v1", provider), stream_idle_timeout=0.3) as here,
+    ):
+        with pytest.raises(StreamInterrupted):
+            await here.text()
+        assert here.records[0].attempts[0].reason == "the stream fell silent"
+        assert there.left >= 1
+
+
+async def test_a_cancellation_from_below_in_mid_stream_breaks_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lumni.upstream.translated import TranslatedStream
+
+    begun = [STREAM, events(delta("one ")), None]
+    async with wire(begun) as there, line(deployment("a", there.base + "/v1")) as here:
+        reply = await here.ask(stream=True)
+        monkeypatch.setattr(TranslatedStream, "_read", raising(asyncio.CancelledError()))
+        assert reply.chunks
+        with pytest.raises(StreamInterrupted):
+            async for _ in reply.chunks:
+                pass
+        assert here.records[0].outcome is Outcome.CUT
