@@ -1,6 +1,7 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
 import os
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -41,22 +42,33 @@ class Services:
         catalogue = load_catalogue(settings, os.environ)
         configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
         keyring, new_key = open_keyring(configured, settings.data_dir)
-        upstream = Upstream(catalogue, settings)
-        await upstream.start()
-        database = await Database.open(settings)
-        writer = RecordWriter(database.records.add)
-        writer.start()
-        quota = make_quota(settings, catalogue, MemoryStore())
-        quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
-        quota_file.load()
-        quota_file.start()
-        pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()], known_scores())
-        return cls(settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline)
+        async with AsyncExitStack() as opened:
+            upstream = Upstream(catalogue, settings)
+            opened.push_async_callback(upstream.close)
+            await upstream.start()
+            database = await Database.open(settings)
+            opened.push_async_callback(database.close)
+            writer = RecordWriter(database.records.add)
+            writer.start()
+            opened.push_async_callback(writer.close)
+            quota = make_quota(settings, catalogue, MemoryStore())
+            opened.push_async_callback(quota.close)
+            quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
+            quota_file.load()
+            quota_file.start()
+            opened.push_async_callback(quota_file.close)
+            pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()], known_scores())
+            services = cls(
+                settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline
+            )
+            opened.pop_all()  # all went well: stop() closes them
+        return services
 
     async def stop(self) -> None:
-        """Write what is still to be written, then close."""
-        await self.quota.close()
-        await self.quota_file.close()
-        await self.writer.close()
-        await self.database.close()
-        await self.upstream.close()
+        """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.upstream.close)
+            closing.push_async_callback(self.database.close)
+            closing.push_async_callback(self.writer.close)
+            closing.push_async_callback(self.quota_file.close)
+            closing.push_async_callback(self.quota.close)

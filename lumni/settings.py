@@ -7,12 +7,13 @@ defaults below. ``lumni.sources`` reads them, ``docs/configuration.md`` lists th
 import datetime
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lumni import files, sources
 from lumni.files import ConfigurationError, Finding
@@ -75,7 +76,7 @@ class AccountSettings(BaseModel):
         try:
             return cls.model_validate(written)
         except ValidationError as error:
-            raise ConfigurationError(_findings(error, {}, where)) from None
+            raise ConfigurationError(_findings(error, lambda _: "", where)) from None
 
 
 class TierSettings(BaseModel):
@@ -89,10 +90,10 @@ class TierSettings(BaseModel):
     refill_rate: float | None = Field(None, gt=0, alias="refillRate")
 
 
-class Settings(BaseModel):
-    """Times are in seconds, sizes in bytes."""
+class Settings(BaseSettings):
+    """Times are in seconds, sizes in bytes. ``read`` asks all sources; the constructor only takes what it is given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=False)
 
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  (a server; every route needs a key)
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -154,10 +155,22 @@ class Settings(BaseModel):
         environ = files.with_dotenv(os.environ if environ is None else environ, directory)
         collected = sources.collect(tuple(cls.model_fields), config, environ, overrides, directory)
         try:
-            settings = cls(**{name: value.value for name, value in collected.values.items()})
+            settings = cls(_build_sources=(collected.sources(cls), {}))
         except ValidationError as error:
-            raise ConfigurationError(_findings(error, collected.values)) from None
+            raise ConfigurationError(_findings(error, collected.source_of)) from None
         return Reading(settings, collected.findings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (these are pydantic-settings' names)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Without pydantic's own sources, which can't tell where a bad value came from."""
+        return (init_settings,)
 
     @field_validator("cors_origins", mode="before")
     @classmethod
@@ -212,13 +225,12 @@ class Reading(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def _findings(error: ValidationError, values: Mapping[str, sources.Value], where: str = "") -> list[Finding]:
+def _findings(error: ValidationError, source_of: Callable[[str], str], where: str = "") -> list[Finding]:
     """One finding a bad setting. Pydantic's messages name what was expected, never what was there."""
     findings = []
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
         name = ".".join([where, *map(str, fault["loc"])] if where else map(str, fault["loc"]))
-        value = values.get(str(fault["loc"][0])) if fault["loc"] else None
-        source = "" if where else f" ({value.source if value else 'missing'})"
+        source = "" if where else f" ({source_of(str(fault['loc'][0]) if fault['loc'] else '')})"
         reason = fault["msg"].removeprefix("Value error, ")
         findings.append(Finding("error", f"{name}{source}: {reason}", "Mend it there, or remove it for the default"))
     return findings

@@ -1,9 +1,13 @@
 """Where a setting's value comes from: command line > environment > ``config.json`` > the model list > the default."""
 
 import importlib.resources
+from collections import ChainMap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from lumni import files
 from lumni.config_keys import ALL_KEYS, LATER_KEYS, SETTING_KEYS, STORE_KEYS, TYPED_KEYS, did_you_mean, flatten
@@ -26,11 +30,36 @@ class Value(NamedTuple):
     source: str
 
 
-class Collected(NamedTuple):
-    """The strongest value of every setting that any source names, and what was odd on the way."""
+Values = dict[str, Value]
 
-    values: dict[str, Value]
+
+class Collected(NamedTuple):
+    """What every source says, the strongest source first, and what was odd on the way."""
+
+    places: tuple[Values, ...]
     findings: tuple[Finding, ...]
+
+    def sources(self, settings_cls: type[BaseSettings]) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(Place(settings_cls, values) for values in self.places)
+
+    def source_of(self, field: str) -> str:
+        """Where the value of ``field`` comes from, in words; ``missing`` if no source names it."""
+        value = ChainMap(*self.places).get(field)
+        return value.source if value else "missing"
+
+
+class Place(PydanticBaseSettingsSource):
+    """One source. A setting that a stronger one names is hidden whole: mappings aren't merged across sources."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: Values) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  (their interface)
+        return self._values[field_name].value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value.value for name, value in self._values.items() if name not in self.current_state}
 
 
 def default_model_list() -> Path:
@@ -58,18 +87,20 @@ def collect(
 
     if config and config != config_json:
         given["litellm_config"] = Value(config, "--config")
-    values = {**from_json, **from_env, **given}
-    if "litellm_config" not in values:
-        places = [config_json.parent / "litellm_config.yaml"] if config_json else []
-        candidates = [*places, directory / "litellm_config.yaml"]
+    places = [given, from_env, from_json]
+    model_list = ChainMap(*places).get("litellm_config")
+    if model_list is None:
+        folders = [config_json.parent, directory] if config_json else [directory]
+        candidates = [folder / "litellm_config.yaml" for folder in folders]
         found = next((path for path in candidates if path.is_file()), None)
-        values["litellm_config"] = Value(found or default_model_list(), "default")
-    from_yaml = _from_model_list(values["litellm_config"], fields, environ, findings)
-    return Collected({**from_yaml, **values}, tuple(findings))
+        model_list = Value(found or default_model_list(), "default")
+        places.append({"litellm_config": model_list})
+    places.append(_from_model_list(model_list, fields, environ, findings))
+    return Collected(tuple(places), tuple(findings))
 
 
-def _from_environment(fields: Collection[str], environ: Mapping[str, str], findings: list[Finding]) -> dict[str, Value]:
-    values = {}
+def _from_environment(fields: Collection[str], environ: Mapping[str, str], findings: list[Finding]) -> Values:
+    values: Values = {}
     names = {field: (PREFIX + field.upper(), field.upper()) for field in fields if field not in FILES_ONLY}
     for field, (prefixed, plain) in names.items():
         # An empty variable is an unset one: .env files list names without values.
@@ -94,11 +125,11 @@ def _config_json(config: Path | None, directory: Path) -> Path | None:
     return None if {"model_list", "models"} & files.read_mapping(config).keys() else config
 
 
-def _from_config_json(path: Path, environ: Mapping[str, str], findings: list[Finding]) -> dict[str, Value]:
+def _from_config_json(path: Path, environ: Mapping[str, str], findings: list[Finding]) -> Values:
     content = files.substitute(files.read_mapping(path), environ)
     findings.extend(files.not_set(path, content.missing))
     flat = flatten(content.value)
-    values = {}
+    values: Values = {}
     later = set()
     for key, value in flat.items():
         field = SETTING_KEYS.get(key)
@@ -143,10 +174,10 @@ def _stores_without_url(file: str, flat: Mapping[str, Any]) -> list[Finding]:
 
 def _from_model_list(
     model_list: Value, fields: Collection[str], environ: Mapping[str, str], findings: list[Finding]
-) -> dict[str, Value]:
+) -> Values:
     path = Path(model_list.value)
     content = files.read_with_includes(path)
-    values: dict[str, Value] = {}
+    values: Values = {}
     for (section, key), field in LITELLM_PLACES.items():
         value = files.substitute((content.get(section) or {}).get(key), environ).value
         if value not in (None, ""):

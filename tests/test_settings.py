@@ -51,6 +51,23 @@ def test_settings_are_frozen() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
+def test_the_constructor_asks_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only ``read`` looks around; a value that reaches the settings has a source that messages can name."""
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("LUMNI_PORT", "2")
+    assert Settings().port == 8000
+    assert Settings.load().port == 2
+
+
+def test_the_strongest_source_of_a_mapping_has_it_alone(here: Path) -> None:
+    """Half of `providers` from here and half from there could not be mended by the message about it."""
+    write_json(here / "config.json", {"providers": {"groq": {"priority": 1}}})
+    write_yaml(here / "litellm_config.yaml", {"lumni_settings": {"providers": {"groq": {"enabled": False}, "x": {}}}})
+    providers = Settings.load(None, {}).providers
+    assert list(providers) == ["groq"]
+    assert (providers["groq"].priority, providers["groq"].enabled) == (1, None)
+
+
 PORTS = st.none() | st.integers(1, 65535)
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from bench import machine
 from bench.classroom import trace
-from bench.classroom.accounts import ACCOUNTS
+from bench.classroom.accounts import ACCOUNTS, WINDOWS, with_windows
 from bench.classroom.entrants import ENTRANTS, Entrant
 from bench.classroom.lesson import hold
 from bench.classroom.report import Report
@@ -53,12 +53,13 @@ def run(options: argparse.Namespace, command: str, console: Console) -> Report:
         shape = replace(shape, lanes=options.lanes)
     asks = trace.class_trace(shape, options.seed)
     date, earlier, lessons = datetime.now(UTC), machine.Clock.read([]), []
+    accounts = with_windows(ACCOUNTS, options.windows)
     environ = dict(setting.split("=", 1) for setting in options.env)
     for entrant in _entrants(options):
         entrant.prepare()
         console.print(f"{entrant.name}: {len(asks)} requests, the last given up after {asks[-1].deadline:.0f} s")
         with tempfile.TemporaryDirectory(prefix="lumni-classroom-") as name:
-            lessons.append(hold(entrant, asks, ACCOUNTS, shape.phase, Path(name) / "class", environ))
+            lessons.append(hold(entrant, asks, accounts, shape.phase, Path(name) / "class", environ))
     foreign = machine.Clock.read([]).foreign_share(earlier)
     return Report(command, date, options.seed, shape, machine.describe(), foreign, lessons)
 
@@ -74,6 +75,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     length.add_argument("--quick", action="store_true", help="18 seconds of class instead of 110")
     length.add_argument("--smoke", action="store_true", help="two seconds, six students: does it run at all?")
     parser.add_argument("--learn", action="store_true", help="no limits in the configuration: they must be learned")
+    parser.add_argument("--windows", choices=WINDOWS, default="own", help="how the providers' windows move")
     parser.add_argument("--gateways", nargs="+", choices=names, help="which ones (all; --smoke: only lumni)")
     parser.add_argument("--seed", type=int, default=1, help="of the class")
     parser.add_argument("--lanes", type=int, help="how many loops the greedy student runs")

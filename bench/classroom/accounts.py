@@ -1,7 +1,7 @@
 """The pool of free accounts that the class shares, as the lab plays them, as a model list names them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lumni.lab.limits import Limit, parse_limits
@@ -70,6 +70,19 @@ ACCOUNTS = (
     ),
     Account("together-a", "together", "together_ai", ("openai/gpt-oss-20b",), {"rpm": 40, "tpm": 60_000}),
 )
+WINDOWS = ("own", "sliding")
+
+
+def with_windows(accounts: Sequence[Account], windows: str) -> tuple[Account, ...]:
+    """The accounts, their limits enforced as each provider does (``own``), or all over any such period (``sliding``).
+
+    Nobody tells a gateway which it is: what keeps within sliding limits keeps within all, but may leave room unused.
+    """
+    if windows == "own":
+        return tuple(accounts)
+    return tuple(replace(account, limits={**account.limits, "kind": windows}) for account in accounts)
+
+
 FLAKY = "together"
 FLAKY_SHARE = 0.25
 

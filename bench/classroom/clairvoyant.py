@@ -47,7 +47,8 @@ class Supply:
     """What one account admits. ``prompt_only``: its tokens are those of prompts.
 
     ``unused`` is for how many seconds an account that reserves ``max_tokens`` may hold what an answer won't need: its
-    bucket refills meanwhile, so that much comes on top.
+    bucket refills meanwhile, so that much comes on top. (What goes into a bucket between two moments, after giving
+    back, is at most its size and what it refills in that time and in the ``unused`` seconds before.)
     """
 
     limits: tuple[Limit, ...]
@@ -56,10 +57,10 @@ class Supply:
 
     @classmethod
     def of(cls, account: Account) -> Self:
-        """Raises ``ValueError`` where reserving and giving back isn't understood."""
+        """An account that reserves tokens in other windows than refilling ones has those left out, as no limit."""
         limits, plays = account.parsed(), account.plays
-        if plays.counts_max_tokens and any(limit.unit == "tokens" and limit.kind != "refilling" for limit in limits):
-            raise ValueError(f"{account.name} reserves tokens: only a refilling window can be bounded then")
+        if plays.counts_max_tokens:
+            limits = tuple(limit for limit in limits if limit.unit == "requests" or limit.kind == "refilling")
         return cls(limits, plays.counts_prompt_only, account.seconds_to_answer if plays.counts_max_tokens else 0.0)
 
     def room(self, unit: str, since: int, until: int) -> float:

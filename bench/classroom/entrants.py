@@ -72,9 +72,9 @@ class LumniEntrant(Entrant):
     health = "/health"
     environ: ClassVar = {
         **Lumni.environ,
-        "MAX_REQUESTS_PER_MINUTE": "1000000",
-        "MAX_REQUESTS_PER_HOUR": "1000000",
-        "BURST_CAPACITY": "1000000",
+        "MAX_REQUESTS_PER_MINUTE": "0",
+        "MAX_REQUESTS_PER_HOUR": "0",
+        "DEFAULT_RATE_LIMIT_CAPACITY": "0",
         "LOG_LEVEL": "WARNING",
     }
 

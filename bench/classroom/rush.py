@@ -25,7 +25,7 @@ EACH_KIND = (
         "openrouter",
         "openrouter",
         ("nvidia/nemotron-nano-9b-v2:free", "meta-llama/llama-3.2-3b-instruct:free"),
-        {"rpm": 20, "kind": "fixed"},
+        {"rpm": 20},
     ),
 )
 _LOOK_EVERY = 0.1
@@ -35,12 +35,14 @@ _SETTLED = 3.0  # seconds after the start in which answers are still on their wa
 @dataclass(frozen=True)
 class Rush:
     """What came of it. ``idle`` is, for each account, for how many seconds without a break it had room for one more
-    request while somebody waited.
+    request while somebody waited; ``with_room`` are the accounts that still had it when the waiting were about to
+    leave.
     """
 
     outcomes: Sequence[Outcome]
     lab_state: Mapping[str, Any]
     idle: Mapping[str, float]
+    with_room: frozenset[str]
 
     @property
     def over_limit(self) -> int:
@@ -78,8 +80,9 @@ def rush(
     """
     directory.mkdir(exist_ok=True)
     with _running(entrant, accounts, directory, environ, processes) as (lab, gateways):
-        outcomes, idle = asyncio.run(_rush(lab, gateways, asks, Watch(accounts, largest_need)))
-        return Rush(outcomes, lab.state(), idle)
+        watch = Watch(accounts, largest_need)
+        outcomes = asyncio.run(_rush(lab, gateways, asks, watch))
+        return Rush(outcomes, lab.state(), watch.longest, watch.with_room)
 
 
 @contextlib.contextmanager
@@ -98,9 +101,7 @@ def _running(
         yield lab, [future.result() for future in starting]
 
 
-async def _rush(
-    lab: Lab, gateways: Sequence[Running], asks: Sequence[Ask], watch: "Watch"
-) -> tuple[list[Outcome], dict[str, float]]:
+async def _rush(lab: Lab, gateways: Sequence[Running], asks: Sequence[Ask], watch: "Watch") -> list[Outcome]:
     start, count = time.time() + 1.0, len(gateways)
     groups = [
         asyncio.ensure_future(attend(asks[place::count], gateway.url, gateway.key, GROUP, start))
@@ -112,7 +113,7 @@ async def _rush(
         patient = min(ask.patience for ask in asks)
         if start + _SETTLED < now < start + patient - 1.0 and not any(group.done() for group in groups):
             watch.look(await asyncio.to_thread(lab.state), now)
-    return [outcome for group in groups for outcome in group.result()], watch.longest
+    return [outcome for group in groups for outcome in group.result()]
 
 
 class Watch:
@@ -126,6 +127,11 @@ class Watch:
         self._need = largest_need
         self._since: dict[str, float] = {}
         self.longest = {account.name: 0.0 for account in accounts}
+
+    @property
+    def with_room(self) -> frozenset[str]:
+        """The accounts that had room at the last look."""
+        return frozenset(self._since)
 
     def look(self, lab_state: Mapping[str, Any], now: float) -> None:
         """``now`` in seconds."""

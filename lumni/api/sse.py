@@ -54,8 +54,8 @@ class EventStream(Response):
         self._done = done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             tail = await until_disconnect(receive, self._drain, self._send_chunks(send))
         except ShuttingDown as error:
             tail = openai_event(error.body())

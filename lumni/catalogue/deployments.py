@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lumni.catalogue.accounts import Accounts, Key, find_key
 from lumni.catalogue.capabilities import capabilities_of, price_of
 from lumni.catalogue.forms import Entry
-from lumni.catalogue.limits import SPELLINGS
+from lumni.catalogue.limits import SPELLINGS, limits_in
 from lumni.catalogue.model import Capabilities, Deployment, Price
 from lumni.catalogue.price_map import PriceMap
 from lumni.catalogue.providers import LAB, Provider, provider_at, provider_named
@@ -20,7 +20,7 @@ from lumni.files import substitute
 from lumni.money import NanoUSD
 from lumni.settings import ProviderSettings, Settings
 
-# Kept away from LiteLLM: it would turn an rpm into a max_parallel_requests.
+# Kept away from LiteLLM: it would turn an rpm into a max_parallel_requests, and count by itself. See `limits`.
 LIMITS = frozenset(SPELLINGS)
 ROUTING = frozenset({"order", "weight"})
 FALSE = frozenset({"false", "0", "no", "off"})
@@ -49,7 +49,7 @@ class Builder:
         base = self._base(params, provider, configured)
         key = self._key(entry, params, provider, configured)
         listed = self._listed(entry, params, provider, model_id)
-        info = self._info(entry, params, provider, configured, listed)
+        info = self._info(entry, params, provider, listed)
         price = price_of(info, listed)
         account = self.accounts.label(key, provider, str(info.get("account") or ""))
         missing = [item.name for item in written.missing if item.where != "api_key"]
@@ -71,8 +71,9 @@ class Builder:
             created=int(info.get("created") or 0),
             info=info,
         )
+        limits = limits_in(params) | limits_in(substitute(entry.info, self.environ).value)
         own_server = _is_own_server(params, provider)
-        return self.quotas.attach(deployment, entry, provider, params, configured, own_server=own_server)
+        return self.quotas.attach(deployment, entry.where, provider, limits, configured, own_server=own_server)
 
     def _provider(self, params: Mapping[str, Any]) -> tuple[Provider, str]:
         """The provider and its own name of the model, from LiteLLM's ``provider/model`` or a bare well-known name."""
@@ -115,19 +116,14 @@ class Builder:
         return self.prices.find(provider.name, model_id) or free
 
     def _info(
-        self,
-        entry: Entry,
-        params: Mapping[str, Any],
-        provider: Provider,
-        configured: ProviderSettings,
-        listed: Mapping[str, Any],
+        self, entry: Entry, params: Mapping[str, Any], provider: Provider, listed: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The entry's ``model_info``, with the limits from wherever they were written, and what kind of model it is."""
-        limits: dict[str, Any] = dict(configured.limits)
-        limits |= {name: value for name, value in params.items() if name in LIMITS | ROUTING}
+        """The entry's ``model_info`` without limits, its parameters' ``order``, and what kind of model it is."""
+        written = {name: value for name, value in entry.info.items() if name not in LIMITS}
+        routing = {name: value for name, value in params.items() if name in ROUTING}
         mode = {"mode": listed["mode"]} if listed.get("mode") else {}
         personal = {"personal": True} if provider.personal else {}
-        return {**mode, **limits, **substitute(entry.info, self.environ).value, **personal}
+        return {**mode, **routing, **substitute(written, self.environ).value, **personal}
 
     def _switched_off(self, entry: Entry, provider: Provider, model_id: str, info: Mapping[str, Any], base: str) -> str:
         """A sentence why someone wants this deployment off; empty if nobody does."""

@@ -11,6 +11,7 @@ from lumni.catalogue.load import load_catalogue, nothing_enabled
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.price_map import PriceMap, installed_price_map
 from lumni.catalogue.providers import BY_NAME, LAB, provider_named
+from lumni.catalogue.quota_findings import quota_findings
 from lumni.catalogue.retirement import find_retirement, known_retirements
 from lumni.config_keys import did_you_mean
 from lumni.files import ConfigurationError, Finding
@@ -42,6 +43,7 @@ def check(
     environ = {**catalogue.environment, **files.with_dotenv(environ)}
     findings.extend(_summary(settings, catalogue))
     findings.extend(_secrets(catalogue, environ, today))
+    findings.extend(quota_findings(catalogue))
     for deployment in catalogue.deployments:
         findings.extend(_deployment(deployment, prices, today))
     return findings

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from lumni.catalogue.forms import Entry
 from lumni.catalogue.free_tiers import UNKNOWN, FreeTier, known_free_tiers
-from lumni.catalogue.limits import Stated, limits_in, read_limits
+from lumni.catalogue.limits import Stated, read_limits
 from lumni.catalogue.model import Deployment, Terms
 from lumni.catalogue.pooling import Quota
 from lumni.catalogue.providers import LAB, Provider
@@ -29,27 +28,26 @@ class Quotas:
     def attach(
         self,
         deployment: Deployment,
-        entry: Entry,
+        where: str,
         provider: Provider,
-        params: Mapping[str, Any],
+        written: Mapping[str, Any],
         configured: ProviderSettings,
         *,
         own_server: bool,
     ) -> Deployment:
-        """``deployment`` with its pools and terms. ``params`` are the entry's, before limits were taken out of them."""
+        """``deployment`` with its pools and terms. ``written`` are its entry's limits, ``where`` names the entry."""
         base = str(deployment.params.get("api_base") or "")
         tier = tier_at(provider, base)
         wish = str(deployment.info.get("account") or "")
         label = deployment.account if deployment.account in self.accounts or not wish else wish
         self._labels |= {deployment.account, label}
         about = self.accounts.get(label, NOTHING_SAID)
-        written = limits_in(params) | limits_in({name: deployment.info[name] for name in entry.info})
         quota = Quota(
             deployment.model_id,
             about.shared or (_holder(deployment, provider, base, own_server=own_server),),
             tier,
             tier.find(deployment.model_id) if deployment.free else None,
-            entry=self._read(written, entry.where, tier),
+            entry=self._read(written, where, tier),
             account=self._read(about.limits, f"accounts.{label}.limits", tier),
             provider=self._read(configured.limits, f"providers.{provider.name}.limits", tier),
             shared=_names(deployment.info.get("shared")),

@@ -14,7 +14,7 @@ def models(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A config.json or a model list.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List model groups and their deployments, with tier, price and state."""
+    """List model groups and their deployments, with tier, price, known limits and state."""
     from lumni.catalogue.load import load_catalogue
     from lumni.cli.failure import explained
     from lumni.settings import Settings
@@ -40,16 +40,30 @@ def row(deployment: "Deployment") -> dict[str, Any]:
         "group": deployment.group,
         "deployment": deployment.id,
         "provider": deployment.provider,
+        "account": deployment.account,
         "model": deployment.model_id,
         "tier": deployment.tier,
         "priority": deployment.priority,
         "free": deployment.free,
         "prompt_usd_per_million": float(to_usd(price.prompt)) if price else None,
         "completion_usd_per_million": float(to_usd(price.completion)) if price else None,
+        "limits": [
+            {"pool": pool.name, "limit": limit.name, "amount": limit.amount, "source": limit.origin}
+            for pool in deployment.pools
+            for limit in pool.limits
+        ],
         "context_window": deployment.capabilities.context_window,
         "enabled": deployment.enabled,
         "disabled": deployment.disabled,
     }
+
+
+def _short(amount: int) -> str:
+    """``250k`` for 250,000, ``1M`` for a million; what is no round number in full."""
+    for unit, letter in ((10**6, "M"), (10**3, "k")):
+        if amount >= unit and amount % unit == 0:
+            return f"{amount // unit}{letter}"
+    return str(amount)
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -57,7 +71,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("group", "deployment", "provider", "tier", "USD per M in/out", "context", "state")
+    table = Table("group", "deployment", "provider", "tier", "USD per M in/out", "context", "limits", "state")
     previous = ""
     for shown in rows:
         group = shown["group"] if shown["group"] != previous else ""
@@ -72,6 +86,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             shown["tier"],
             f"{price}{' (free tier)' if shown['free'] else ''}",
             f"{window:,}" if window else "unknown",
+            ", ".join(f"{_short(limit['amount'])} {limit['limit']}" for limit in shown["limits"] if limit["amount"]),
             "[green]on[/]" if shown["enabled"] else f"[dim]off: {escape(shown['disabled'])}[/]",
         )
     Console().print(table)

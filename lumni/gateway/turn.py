@@ -208,7 +208,12 @@ def _refusal(nothing: NoCapacity, candidates: Sequence[Deployment]) -> LumniErro
         f"{nothing.share:.0%} of what was served of late.",
         code="providers_exhausted",
         retry_after=wait,
-        extra={"queue": line, "share": round(nothing.share, 3), "pools": [_shown(r) for r in nothing.refusals[:10]]},
+        extra={
+            "attempts": [],
+            "queue": line,
+            "share": round(nothing.share, 3),
+            "pools": [_shown(r) for r in nothing.refusals[:10]],
+        },
     )
 
 

@@ -100,7 +100,12 @@ class Quota:
 
     def dump(self) -> dict[str, Any]:
         """What this process alone knows and a restart must not forget, as JSON."""
-        return {"breakers": self.breakers.dump(), "estimates": self.estimator.dump(), "traffic": self.traffic.dump(), "inferred": self.inference.dump()}
+        return {
+            "breakers": self.breakers.dump(),
+            "estimates": self.estimator.dump(),
+            "traffic": self.traffic.dump(),
+            "inferred": self.inference.dump(),
+        }
 
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote, for deployments that still exist."""

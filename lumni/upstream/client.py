@@ -1,6 +1,7 @@
 """The upstream as the pipeline sees it: send a request to ranked deployments, get an answer."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ from lumni.errors import LumniError
 from lumni.settings import Settings
 from lumni.types import Attempt, ChatRequest, Json, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
-from lumni.upstream.failures import AttemptFailed
+from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
 from lumni.upstream.router import build_router
 from lumni.upstream.runtime import load_litellm
@@ -24,6 +25,7 @@ class Upstream:
     def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
         self._catalogue = catalogue
         self._settings = settings
+        self._router: Any = None
 
     async def start(self) -> None:
         await asyncio.to_thread(self._load)
@@ -35,7 +37,9 @@ class Upstream:
         self._lane = TranslatedLane(litellm)
 
     async def close(self) -> None:
-        """Close the providers' connections."""
+        """Close the providers' connections. Does nothing if the start failed before there were any."""
+        if self._router is None:
+            return
         litellm = load_litellm()
         self._router.discard()
         await litellm.close_litellm_async_clients()
@@ -58,8 +62,11 @@ class Upstream:
     async def reopen(
         self, request: ChatRequest, deployment: Deployment, gate: Gate, trail: list[Attempt]
     ) -> TranslatedStream:
-        """The same request at the same deployment once more, for a stream that broke off."""
-        seconds = self._settings.first_token_timeout
+        """The same request at the same deployment once more, for a stream that broke off.
+
+        It counts as an attempt of the request. The time budget ended with the stream's first content; this has its own.
+        """
+        seconds = min(self._settings.attempt_timeout, self._settings.first_token_timeout)
         journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
         stream: TranslatedStream = await journey.run(asyncio.get_running_loop().time() + seconds)
         return stream
@@ -140,7 +147,7 @@ class ResumingStream:
                 yield chunk
         except AttemptFailed as cut:
             await first.aclose()
-            await self._gate.failed(self.deployment, cut.failure)
+            await self._fell(cut.failure)
             async for chunk in self._resume(first, cut):
                 yield chunk
 
@@ -158,13 +165,20 @@ class ResumingStream:
                         for shaped in first.shaper.feed(rest):
                             yield shaped
             splice.finish()
-        except AttemptFailed as again:
-            await self._gate.failed(self.deployment, again.failure)
-            raise cut from None
         except Diverged:
+            raise cut from None
+        except AttemptFailed as again:
+            await self._fell(again.failure)
             raise cut from None
         for last in first.shaper.finish({i: s.finish or "stop" for i, s in second.shaper.spoken.items()}):
             yield last
+
+    async def _fell(self, failure: Failure) -> None:
+        """The attempt that seemed to have gone well broke off."""
+        await self._gate.failed(self.deployment, failure)
+        self._trail[-1] = dataclasses.replace(
+            self._trail[-1], outcome=failure.outcome, status=failure.status, reason=failure.detail
+        )
 
     async def aclose(self) -> None:
         """Hang up on the provider."""

@@ -46,11 +46,14 @@ _QUOTED = re.compile(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"')
 # The same as OpenAI's client writes bodies that it doesn't know, such as Gemini's list: as Python.
 _QUOTED_AS_PYTHON = re.compile(r"""'message'\s*:\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 # Keys by their makers' prefixes, long random words (Mistral's and Cohere's keys have no prefix), tokens, addresses,
-# and what providers leave of a key that they mask.
+# what providers leave of a key that they mask, and the account's own ids.
 _SECRETS = re.compile(
     r"(?i)\b(?:sk|gsk|csk|key|hf|xai|fw|pk|nvapi|gh[a-z]|github_pat|r8|tgp)[-_][\w-]{6,}|AIza[\w-]{10,}"
     r"|\b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}|Bearer\s+\S+|https?://\S+|(?<![\w-])[\w-]*\*{3,}[\w-]*"
+    r"|\b(?:org|proj|acct|team)[-_](?=\w*\d)[\w-]{6,}|\bproject(?:s/|_number:| )\d{6,}"
 )
+# LiteLLM on answers that it can't translate. It calls some of them wrong requests.
+_UNREADABLE = re.compile(r"Error converting to valid response block|Error parsing chunk")
 _NAMES_A_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 # google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
@@ -109,11 +112,21 @@ def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
         text = text.replace(secret, "[hidden]")
     headers = _headers(error)
     wait = retry_after(headers)
+    if _UNREADABLE.search(text) or (status is None and _outcome(kind, status, text) is Outcome.UNAVAILABLE):
+        # Nothing that the provider meant to say: code's own words, with addresses and pieces of the answer in them.
+        quoted = clean(text) if _QUOTED.search(text) and not _UNREADABLE.search(text) else ""
+        return Failure(Outcome.UNAVAILABLE, status, wait, quoted or "no connection, or no answer that can be read")
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
         wait = float(delay[1])
     if wait is None and status == 429:
         wait = until_reset(headers, time.time())
     return Failure(_outcome(kind, status, text), status, wait, clean(text), headers, _body(error, text))
+
+
+def is_cancelled() -> bool:
+    """Whether somebody wants this task to end. If not, a ``CancelledError`` comes from below, as a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _outcome(kind: str, status: int | None, text: str) -> Outcome:

@@ -23,7 +23,7 @@ from lumni.errors import (
     RateLimited,
 )
 from lumni.types import Attempt, ChatRequest, Outcome
-from lumni.upstream.failures import AttemptFailed, Failure
+from lumni.upstream.failures import AttemptFailed, Failure, is_cancelled
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Journey(Generic[T]):
 
         self._deadline = deadline
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as clock:
                 answer: T = await self._router.async_function_with_retries(
                     original_function=self._round,
                     model="lumni",
@@ -127,6 +127,8 @@ class Journey(Generic[T]):
         except Stop as stop:
             raise stop.error from stop.__cause__
         except TimeoutError:
+            if not clock.expired():
+                raise  # a fault of ours, whatever timed out there
             raise self._verdict(in_time=False) from None
 
     async def _round(self, **_: Any) -> T:
@@ -175,31 +177,37 @@ class Journey(Generic[T]):
             failure = Failure(Outcome.SKIPPED, retry_after=wait, detail=f"not to be called for {wait:.0f} s")
             self._last.setdefault(model, failure)
             raise AttemptFailed(failure)
-        chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
         loop = asyncio.get_running_loop()
         started = loop.time()
         seconds = min(self._budget.seconds, self._deadline - started)
         try:
+            chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
             answer = await self._call(deployment, chosen["litellm_params"], seconds)
         except AttemptFailed as failed:
-            self._note(deployment, started, failed.failure)
-            held_back = await self._gate.failed(deployment, failed.failure)
-            self._all_held_back = self._all_held_back and held_back
-            self._failed(deployment, failed.failure)
+            await self._fell(deployment, started, failed.failure)
             raise
         except asyncio.CancelledError:
+            if not is_cancelled():
+                failure = Failure(Outcome.UNAVAILABLE, detail="the provider's client gave up")
+                await self._fell(deployment, started, failure)
+                raise AttemptFailed(failure) from None
             outcome = Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED
             self._note(deployment, started, Failure(outcome))
             self._gate.lost(deployment, outcome)
             raise
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic in one of LiteLLM's Rust parts is no Exception
             logger.exception("a fault of ours in an attempt at %s", deployment.id)
             self._note(deployment, started, Failure(Outcome.ERROR))
             raise Stop(InternalError("Lumni made a mistake. The log says which, under this request's id.")) from error
         self._note(deployment, started, Failure(Outcome.OK, 200))
         return answer
 
-    def _failed(self, deployment: Deployment, failure: Failure) -> None:
+    async def _fell(self, deployment: Deployment, started: float, failure: Failure) -> None:
+        self._note(deployment, started, failure)
+        held_back = await self._gate.failed(deployment, failure)
+        self._all_held_back = self._all_held_back and held_back
         self._last[deployment.id] = failure
         if failure.outcome is Outcome.BAD_REQUEST:
             raise Stop(

@@ -1,6 +1,7 @@
 """The translated lane: one attempt at one deployment through ``litellm.acompletion``."""
 
 import asyncio
+import dataclasses
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -43,6 +44,8 @@ class TranslatedLane:
         except Exception as error:
             raise AttemptFailed(failures.read(error, failures.secrets_in(params))) from error
         body = normalise.completion(dumped)
+        if not body["choices"]:
+            raise AttemptFailed(Failure(Outcome.UNAVAILABLE, detail="the provider sent an answer without choices"))
         for choice in body["choices"]:
             check_tools(request, choice["message"].get("tool_calls") or (), choice["finish_reason"])
         return WholeAnswer(deployment, body, normalise.usage_of(dumped.get("usage") or {}), headers_of(response))
@@ -141,10 +144,14 @@ class TranslatedStream:
             try:
                 async with asyncio.timeout(self._idle):
                     chunks = await self._read()
+            except asyncio.CancelledError:
+                if failures.is_cancelled():
+                    raise
+                raise AttemptFailed(Failure(Outcome.CUT, detail="the provider's client gave up")) from None
             except Exception as error:
                 failure = failures.read(error, self._secrets)
                 detail = "the stream fell silent" if failure.outcome is Outcome.TIMEOUT else failure.detail
-                raise AttemptFailed(Failure(Outcome.CUT, failure.status, detail=detail)) from error
+                raise AttemptFailed(dataclasses.replace(failure, outcome=Outcome.CUT, detail=detail)) from error
             for chunk in chunks:
                 yield chunk
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.classroom import client, figures, lesson, rush, trace
-from bench.classroom.accounts import ACCOUNTS, lab_limits
+from bench.classroom.accounts import ACCOUNTS, lab_limits, with_windows
 from bench.classroom.clairvoyant import Need, Supply, bound, schedule
 from bench.classroom.client import BROKEN, LEFT, Outcome
 from bench.classroom.trace import GREEDY, QUICK, class_trace
@@ -136,12 +136,14 @@ def test_the_bound_is_near_what_a_plan_serves_in_the_real_class() -> None:
     assert 0.99 * most <= fewest <= most
 
 
-def test_an_account_that_cannot_be_bounded_is_refused() -> None:
-    """Show 3: reserved tokens in a sliding window would make the bound wrong."""
-    groq = next(account for account in ACCOUNTS if account.profile == "groq")
-    odd = type(groq)(groq.name, groq.profile, groq.prefix, groq.models, {"tpm": 10})
-    with pytest.raises(ValueError, match="reserves tokens"):
-        Supply.of(odd)
+def test_tokens_that_cannot_be_bounded_bound_nothing() -> None:
+    """Show 3: reserved tokens in a sliding window would make the bound wrong, so that they are left out."""
+    sliding = [Supply.of(account) for account in with_windows(ACCOUNTS, "sliding")]
+    own = [Supply.of(account) for account in ACCOUNTS]
+    groq = next(index for index, account in enumerate(ACCOUNTS) if account.profile == "groq")
+    assert sliding[groq].room("tokens", 0, 60) == float("inf")
+    assert sliding[groq].room("requests", 0, 60) == 30
+    assert own[groq].room("tokens", 0, 60) == 6_000 * 2 + 200
 
 
 def test_what_each_is_entitled_to_is_max_min_fair() -> None:
@@ -249,6 +251,7 @@ def test_room_that_nobody_uses_is_noticed() -> None:
 
     watch.look({"profiles": {}}, 9.0)
     assert watch.longest == {"minute": 0.0, "tokens": 0.0}
-    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 99), (13.5, 3, 100)):
+    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 100), (13.5, 3, 99), (14.0, 2, 100)):
         watch.look(state(requests, tokens), now)
-    assert watch.longest == {"minute": 3.0, "tokens": 0.0}
+    assert watch.longest == {"minute": 3.0, "tokens": 1.0}
+    assert watch.with_room == {"minute", "tokens"}

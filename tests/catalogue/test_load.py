@@ -121,11 +121,12 @@ def test_a_retired_model_at_another_address_is_none_of_our_business(here: Path) 
 
 
 def test_limits_are_kept_from_litellm_and_for_the_quota(here: Path) -> None:
-    """000-23: it would turn an rpm into a max_parallel_requests."""
+    """000-23: it would turn an rpm into a max_parallel_requests, and count those of model_info by itself."""
     content = {"model_list": [entry("m", "groq/big-70b", {"rpd": 1000}, rpm=30, tpm=6000, order=2, weight=1)]}
     (deployment,) = load(here, content, GROQ).deployments
     assert deployment.params == {"model": "groq/big-70b", "api_key": SECRET}
-    assert {"rpm": 30, "tpm": 6000, "rpd": 1000}.items() <= deployment.info.items()
+    assert {limit.name: limit.amount for limit in deployment.limits} == {"rpm": 30, "tpm": 6000, "rpd": 1000}
+    assert not {"rpm", "tpm", "rpd"} & deployment.info.keys()
     assert deployment.priority == 2
 
 
@@ -191,8 +192,8 @@ def test_settings_of_a_provider_are_its_deployments_defaults(here: Path) -> None
     providers = {"groq": {"api_key": "cfg", "base_url": "http://x/v1", "priority": 3, "limits": {"rpm": 30}}}
     first, second = load(here, content, {}, providers=providers).deployments
     assert first.params == {"model": "groq/big-70b", "api_key": "cfg", "api_base": "http://x/v1"}
-    assert (first.priority, first.info["rpm"]) == (3, 30)
-    assert (second.priority, second.info["rpm"]) == (0, 5)
+    assert (first.priority, [limit.amount for limit in first.limits]) == (3, [30])
+    assert (second.priority, [limit.amount for limit in second.limits]) == (0, [5])
     off = load(here, content, GROQ, providers={"groq": {"enabled": False}}).deployments[0]
     assert off.disabled == "config.json switches Groq off (providers.groq.enabled)"
 

@@ -1,6 +1,7 @@
 """LiteLLM, imported once for all of these tests: it takes seconds."""
 
 import warnings
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,3 +19,11 @@ def litellm() -> Any:
 
         Router(model_list=[{"model_name": "m", "litellm_params": {"model": "openai/m", "api_key": "k"}}])
     return module
+
+
+@pytest.fixture
+async def hang_up(litellm: Any) -> AsyncIterator[None]:
+    """Close the connections that a test's bare calls of LiteLLM leave open, while their event loop is still there."""
+    yield
+    await litellm.close_litellm_async_clients()
+    litellm.in_memory_llm_clients_cache.flush_cache()

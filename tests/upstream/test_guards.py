@@ -4,7 +4,6 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,11 @@ def mock() -> Any:
         yield LLMock(server)
 
 
+@pytest.fixture(autouse=True)
+async def connections(hang_up: None) -> None:
+    """What LiteLLM alone has opened is closed after each test."""
+
+
 async def streamed(litellm: Any, mock: LLMock, provider: str, after: Any = None) -> tuple[Any, list[str]]:
     """LiteLLM's wrapper and its finish reasons, without Lumni's tap."""
     base = mock.base_url(provider)
@@ -30,13 +34,31 @@ async def streamed(litellm: Any, mock: LLMock, provider: str, after: Any = None)
     return wrapper, reasons
 
 
+NAMES = """
+import socket
+asked = []
+def refuse(host, *_, **__):
+    asked.append(host)
+    raise OSError("no network here")
+socket.getaddrinfo = refuse
+"""
+
+
+def hosts_asked(statement: str) -> list[str]:
+    """The hosts that a fresh interpreter looks up while it runs ``statement``."""
+    fresh = subprocess.run(
+        [sys.executable, "-c", f"{NAMES}{statement}\nprint('asked', *asked)"],
+        env={}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return fresh.stdout.splitlines()[-1].split()[1:]
+
+
 def test_the_price_map_would_be_fetched_from_the_network() -> None:
-    """Without the variable the import asks for a URL."""
-    spec = importlib.util.find_spec("litellm")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    source = f"{spec.submodule_search_locations[0]}/litellm_core_utils/get_model_cost_map.py"
-    assert "LITELLM_LOCAL_MODEL_COST_MAP" in Path(source).read_text(encoding="utf-8")
+    assert hosts_asked("import litellm")
+
+
+def test_nothing_is_fetched_from_the_network() -> None:
+    assert hosts_asked("from lumni.upstream.runtime import load_litellm; load_litellm()") == []
 
 
 def test_the_tokenizer_switch_is_off_by_default(litellm: Any) -> None:

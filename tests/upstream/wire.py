@@ -48,9 +48,13 @@ STREAM = HEAD % (200, b"text/event-stream")
 
 @dataclass
 class Wire:
-    """``script`` is what each request gets, the last one for ever: bytes, with ``None`` for "then say nothing more"."""
+    """``script`` is what each request gets, the last one for ever: bytes, with ``None`` for "then say nothing more".
+
+    ``slowly`` are the seconds between two pieces.
+    """
 
     script: list[Sequence[bytes | None]] = field(default_factory=lambda: [[whole()]])
+    slowly: float = 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
     left: int = 0
     base: str = ""
@@ -68,6 +72,9 @@ class Wire:
                 else:
                     writer.write(part)
                     await writer.drain()
+                    await asyncio.sleep(self.slowly)
+        except ConnectionError:
+            self.left += 1
         finally:
             writer.close()
 
@@ -83,9 +90,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(*script: Sequence[bytes | None]) -> AsyncIterator[Wire]:
+async def wire(*script: Sequence[bytes | None], slowly: float = 0.0) -> AsyncIterator[Wire]:
     """A provider on a port of its own."""
-    served = Wire(list(script) or [[whole()]])
+    served = Wire(list(script) or [[whole()]], slowly)
     server = await asyncio.start_server(served.serve, "127.0.0.1", 0)
     served.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:

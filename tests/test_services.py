@@ -1,0 +1,74 @@
+"""What a process opens it closes again, also when it can't start."""
+
+from pathlib import Path
+
+import pytest
+
+from lumni import services as module
+from lumni.services import Services
+from lumni.settings import Settings
+from lumni.storage.database import Database
+from lumni.storage.writer import RecordWriter
+from lumni.upstream.client import Upstream
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
+
+
+def settings(folder: Path) -> Settings:
+    models = folder / "models.yaml"
+    models.write_text("model_list: []\n", encoding="utf-8")
+    return Settings(data_dir=folder, litellm_config=models)
+
+
+class Closings:
+    """Notes what is closed, in order, and really closes it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        for kind in (Upstream, Database, RecordWriter):
+            monkeypatch.setattr(kind, "close", self._noted(kind))
+
+    def _noted(self, kind: type) -> object:
+        really = kind.close  # type: ignore[attr-defined]
+
+        async def close(it: object) -> None:
+            self.seen.append(kind.__name__)
+            await really(it)
+
+        return close
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("broken")
+
+
+async def test_what_was_opened_is_closed_when_the_start_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closings = Closings(monkeypatch)
+    monkeypatch.setattr(module, "Pipeline", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        await Services.start(settings(tmp_path))
+    assert closings.seen == ["RecordWriter", "Database", "Upstream"]
+
+
+async def test_a_start_without_a_router_ends_in_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closings = Closings(monkeypatch)
+    monkeypatch.setattr("lumni.upstream.client.build_router", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        await Services.start(settings(tmp_path))
+    assert closings.seen == ["Upstream"]
+
+
+async def test_one_that_fails_to_close_keeps_no_other_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = await Services.start(settings(tmp_path))
+    closings = Closings(monkeypatch)
+
+    async def fail() -> None:
+        closings.seen.append("RecordWriter")
+        await really()
+        raise RuntimeError("broken")
+
+    really = running.writer.close
+    monkeypatch.setattr(running.writer, "close", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        await running.stop()
+    assert {"RecordWriter", "Database", "Upstream"} == set(closings.seen)
