@@ -57,7 +57,9 @@ class Services:
             quota_file.load()
             quota_file.start()
             opened.push_async_callback(quota_file.close)
-            pipeline = Pipeline(catalogue, quota, upstream, [writer, LogSink()], known_scores())
+            pipeline = Pipeline(
+                catalogue, quota, upstream, [writer, LogSink()], known_scores(), settings.routing_strategy
+            )
             services = cls(
                 settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline
             )

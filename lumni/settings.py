@@ -17,12 +17,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from lumni import files, sources
 from lumni.files import ConfigurationError, Finding
+from lumni.types import RoutingStrategy, spell_strategy
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
-RoutingStrategy = Literal[
-    "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
-]
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -194,7 +192,7 @@ class Settings(BaseSettings):
     @field_validator("routing_strategy", mode="before")
     @classmethod
     def _spell_strategy(cls, value: Any) -> Any:
-        return value.replace("-", "_").lower() if isinstance(value, str) else value
+        return spell_strategy(value)
 
     @field_validator("log_level")
     @classmethod

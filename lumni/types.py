@@ -7,8 +7,18 @@ from enum import StrEnum
 from typing import Any, Literal
 
 TaskType = Literal["fast", "powerful"]
+
+
+def spell_strategy(value: Any) -> Any:
+    """``round-robin`` as ``round_robin``; what is no string is left as it is."""
+    return value.replace("-", "_").lower() if isinstance(value, str) else value
+
+
 Role = Literal["student", "teacher", "admin", "monitor"]
 Json = dict[str, Any]
+RoutingStrategy = Literal[
+    "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
+]
 
 
 class Outcome(StrEnum):
@@ -72,6 +82,7 @@ class ChatRequest:
     include_usage: bool = False
     task_type: TaskType | None = None
     provider: str | None = None
+    strategy: RoutingStrategy | None = None
     fallback: bool = True
     label: str | None = None
     surface: str = "chat.completions"

@@ -14,7 +14,7 @@ from lumni.services import Services
 from lumni.types import Json, Principal
 
 router = APIRouter(tags=["quota"])
-ProviderName = Annotated[str, Path(examples=["groq"], max_length=128)]
+ProviderName = Annotated[str, Path(examples=["groq"])]
 
 
 @router.get("/v1/providers", responses=documented(401), operation_id="listProviders", summary="Providers and quota")
@@ -96,7 +96,7 @@ def window(row: WindowState, services: Services) -> Json:
     operation_id="getRateLimit",
     summary="What a student may still send",
 )
-async def rate_limit(user: Annotated[str, Path(examples=["me"], max_length=256)], request: Request) -> dict[str, Any]:
+async def rate_limit(user: Annotated[str, Path(examples=["me"])], request: Request) -> dict[str, Any]:
     """`me`, or a `user` of a key that several share. Nothing is counted by asking."""
     services, principal = _services(request), _principal(request)
     label = None if user == "me" else user

@@ -6,8 +6,10 @@ Shapes and ranges are OpenAI's (their OpenAPI document, ``CreateChatCompletionRe
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
+
+from lumni.types import RoutingStrategy, spell_strategy
 
 MODEL_LENGTH = 256
 MOST_ITEMS = 4096  # of any list, so that a hostile body costs neither time nor memory
@@ -121,6 +123,9 @@ class ChatCompletionRequest(_Open):
     task_type: Literal["auto", "fast", "powerful"] | None = Field(None, description="Overrides the classification.")
     taskType: Literal["auto", "fast", "powerful"] | None = Field(None, description="Another spelling of `task_type`.")  # noqa: N815
     provider: Name | None = Field(None, description="The provider to prefer.")
+    routing_strategy: Annotated[RoutingStrategy, BeforeValidator(spell_strategy)] | None = Field(
+        None, description="The order in which candidates are tried."
+    )
     fallback: bool | None = Field(None, description="`false`: try only the first choice.")
     lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
 

@@ -15,9 +15,9 @@ from starlette.types import Scope
 from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
-from lumni.types import ChatRequest, Json, TaskType
+from lumni.types import ChatRequest, Json, TaskType, spell_strategy
 
-OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "fallback", "lumni"})
+OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni"})
 MAX_DEPTH = 100
 LABEL_LENGTH = 256
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -109,6 +109,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         task_type=_task_type(body),
         provider=body.get("provider"),
+        strategy=spell_strategy(body.get("routing_strategy")),
         fallback=body.get("fallback") is not False,
         label=_label(body),
         metadata_in_body=shown and settings.response_metadata,

@@ -9,12 +9,13 @@ from lumni.catalogue.scores import Scores
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
+from lumni.gateway.ordering import reorder
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Availability, Plan
 from lumni.quota.service import Quota
-from lumni.types import ChatRequest, Json, Outcome, Principal
+from lumni.types import ChatRequest, Json, Outcome, Principal, RoutingStrategy
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.client import Upstream
 from lumni.upstream.failures import AttemptFailed
@@ -30,10 +31,12 @@ class Pipeline:
         upstream: Upstream,
         sinks: Sequence[Sink],
         scores: Scores | None = None,
+        strategy: RoutingStrategy = "auto",
     ) -> None:
         self._catalogue = catalogue
         self._scores = scores
         self._quota = quota
+        self._strategy: RoutingStrategy = strategy
         self._upstream = upstream
         self._sinks = sinks
         self.drain = Drain()
@@ -74,7 +77,7 @@ class Pipeline:
 
     async def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
         standings = await self._quota.standings()
-        return intelligence.plan(
+        plan = intelligence.plan(
             requested=request.model,
             body=request.body,
             hint=request.task_type,
@@ -86,6 +89,8 @@ class Pipeline:
             role=principal.role,
             scores=self._scores,
         )
+        strategy = request.strategy or self._strategy
+        return plan if strategy == "auto" else reorder(plan, strategy, self._quota, standings)
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
         record = case.answered(answer)

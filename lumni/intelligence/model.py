@@ -39,13 +39,15 @@ class Availability(NamedTuple):
 class Candidate(NamedTuple):
     """A deployment that may serve the request. ``parts`` are the named parts of ``score``, each in [0, 1], weighted.
 
-    ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown.
+    ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown. ``rank`` says what may be
+    reordered: only candidates of equal rank stand for the same wish of the client.
     """
 
     deployment: Deployment
     score: float
     parts: Mapping[str, float]
     benchmark: Score | None = None
+    rank: tuple[bool, int] = (False, 0)
 
 
 class Exclusion(NamedTuple):

@@ -100,7 +100,8 @@ def _rank(
         return wait, deployment.provider != preferred, stage, order, deployment.priority
 
     scored = (score(d, task_type, availability.get(d.id, FREE), known[d.id]) for d in deployments)
-    return tuple(sorted(scored, key=key))
+    ranked = (c._replace(rank=(c.deployment.provider != preferred, place[c.deployment.id][0])) for c in scored)
+    return tuple(sorted(ranked, key=key))
 
 
 def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:

@@ -16,7 +16,7 @@ SCARCITY_RATIO = 20.0  # of the most to the least valuable use of a scarce call:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Contender:
     """What is known of a candidate now.
 
     ``latency`` in seconds and ``cost`` in nano-USD of this request: ``None`` when unknown, which sorts last.
@@ -34,21 +34,21 @@ class Standing:
 
 def order(
     strategy: Strategy,
-    standings: Sequence[Standing],
+    contenders: Sequence[Contender],
     *,
     turn: int = 0,
     need: Amounts | None = None,
     gain: float = 0.5,
 ) -> list[int]:
-    """Places of ``standings``, the first to try first.
+    """Places of ``contenders``, the first to try first.
 
     ``turn`` counts the requests of the same candidates, for ``round_robin``. ``need`` and ``gain`` are for
     ``adaptive``: what the request takes, and in [0, 1] how much a strong model is expected to improve its answer.
     """
-    places = range(len(standings))
+    places = range(len(contenders))
     if strategy == "round_robin":
-        return [(place + turn) % len(standings) for place in places]
-    keys: Mapping[str, Callable[[Standing], float]] = {
+        return [(place + turn) % len(contenders) for place in places]
+    keys: Mapping[str, Callable[[Contender], float]] = {
         "priority": lambda s: s.priority,
         "least_used": lambda s: s.used,
         "least_latency": lambda s: inf if s.latency is None else s.latency,
@@ -57,7 +57,7 @@ def order(
         "adaptive": lambda s: shadow_price(s.windows, need or Amounts()) - gain * s.quality,
     }
     key = keys[strategy]
-    return sorted(places, key=lambda place: key(standings[place]))
+    return sorted(places, key=lambda place: key(contenders[place]))
 
 
 def shadow_price(windows: Sequence[WindowState], need: Amounts) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumni.quota.model import DAY, Amounts, WindowState
-from lumni.quota.strategies import Standing, Strategy, headroom, order, shadow_price
+from lumni.quota.strategies import Contender, Strategy, headroom, order, shadow_price
 
 ONE = Amounts()
 
@@ -18,9 +18,9 @@ def day(limit: int | None, used: int, reset_in: float, blocked_in: float = 0.0) 
 
 
 FEW = [
-    Standing("a", priority=2, used=5, latency=0.9, cost=10, quality=0.4),
-    Standing("b", priority=0, used=9, latency=None, cost=None, quality=0.9),
-    Standing("c", priority=1, used=0, latency=0.2, cost=30, quality=0.6),
+    Contender("a", priority=2, used=5, latency=0.9, cost=10, quality=0.4),
+    Contender("b", priority=0, used=9, latency=None, cost=None, quality=0.9),
+    Contender("c", priority=1, used=0, latency=0.2, cost=30, quality=0.6),
 ]
 
 
@@ -64,9 +64,9 @@ def test_quota_that_would_be_lost_costs_nothing_and_the_last_call_of_the_day_cos
 
 def test_adaptive_spends_scarce_strong_quota_on_those_who_gain() -> None:
     """000-58: with plenty everyone gets the strong model; when it runs short only who gains from it."""
-    weak = Standing("weak", quality=0.5, windows=(day(10_000, 10, DAY / 2),))
-    plenty = Standing("strong", quality=0.9, windows=(day(20, 2, DAY / 2),))
-    short = Standing("strong", quality=0.9, windows=(day(20, 15, DAY / 2),))
+    weak = Contender("weak", quality=0.5, windows=(day(10_000, 10, DAY / 2),))
+    plenty = Contender("strong", quality=0.9, windows=(day(20, 2, DAY / 2),))
+    short = Contender("strong", quality=0.9, windows=(day(20, 15, DAY / 2),))
     assert order("adaptive", [weak, plenty], gain=0.1) == [1, 0]
     assert order("adaptive", [weak, short], gain=0.1) == [0, 1]
     assert order("adaptive", [weak, short], gain=0.9) == [1, 0]
@@ -87,7 +87,7 @@ def test_prices_are_between_0_and_1_and_rise_with_use(found: list[WindowState], 
 
 
 standings = st.builds(
-    Standing,
+    Contender,
     st.text(max_size=3),
     st.integers(0, 3),
     st.integers(0, 9),
@@ -100,7 +100,7 @@ standings = st.builds(
 
 @given(st.sampled_from(list(get_args(Strategy))), st.lists(standings, max_size=6), st.integers(0, 99), st.floats(0, 1))
 def test_every_order_names_every_candidate_once(
-    strategy: Strategy, found: list[Standing], turn: int, gain: float
+    strategy: Strategy, found: list[Contender], turn: int, gain: float
 ) -> None:
     """002-32: no strategy loses or repeats a candidate."""
     assert sorted(order(strategy, found, turn=turn, gain=gain)) == list(range(len(found)))

@@ -35,6 +35,7 @@ def record(number: int = 0, **changes: Any) -> RequestRecord:
         "list_cost": 1_234_567,
         "billed_cost": 0,
         "latency_ms": 812.5,
+        "queued_ms": 41.5,
         "ttft_ms": 203.25,
         "finish_reason": "stop",
         "attempts": (

@@ -18,6 +18,7 @@ from lumni.types import ChatRequest, Principal, RequestRecord
 from lumni.upstream.client import Upstream
 
 HEAD = b"HTTP/1.1 %d X\r\ncontent-type: %s\r\nconnection: close\r\n\r\n"
+LIMITLESS = {"max_requests_per_minute": 0, "max_requests_per_hour": 0, "default_rate_limit_capacity": 0}
 QUESTION = [{"role": "user", "content": "What is a list?"}]
 
 
@@ -113,7 +114,7 @@ class Line:
     """The straight line without HTTP before it: a pipeline over these deployments, and the records it leaves."""
 
     def __init__(self, deployments: Sequence[Deployment], **settings: Any) -> None:
-        self.settings = Settings(**{"num_retries": 0, "request_timeout": 20.0, **settings})
+        self.settings = Settings(**{**LIMITLESS, "num_retries": 0, "request_timeout": 20.0, **settings})
         self.catalogue = Catalogue(tuple(deployments))
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)

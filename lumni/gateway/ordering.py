@@ -1,0 +1,43 @@
+"""Another order of a plan's candidates, where the operator or the client wishes one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import groupby
+
+from lumni.intelligence import Candidate, Plan
+from lumni.quota.service import Quota, Standing
+from lumni.quota.strategies import Contender, Strategy, order
+from lumni.types import Usage
+
+TYPICAL = Usage(prompt_tokens=750, completion_tokens=250)  # to compare prices by: three prompt tokens to one of answer
+NOTHING = Standing()
+
+
+def reorder(plan: Plan, strategy: Strategy, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
+    """The plan with candidates of equal rank in the order of ``strategy``: what the client asked for stays first."""
+    ordered: list[Candidate] = []
+    for _, group in groupby(plan.candidates, key=lambda candidate: candidate.rank):
+        members = list(group)
+        contenders = [_contender(candidate, quota, standings) for candidate in members]
+        turn = quota.traffic.turn(tuple(sorted(c.deployment for c in contenders)))
+        if strategy == "round_robin":
+            members.sort(key=lambda candidate: candidate.deployment.id)
+            contenders.sort(key=lambda contender: contender.deployment)
+        gain = 1.0 if plan.classification.task_type == "powerful" else 0.5
+        ordered += [members[place] for place in order(strategy, contenders, turn=turn, gain=gain)]
+    winner = ordered[0].deployment
+    reason = f"{winner.id} is first by the strategy {strategy}. {plan.reason}"
+    return replace(plan, candidates=tuple(ordered), reason=reason)
+
+
+def _contender(candidate: Candidate, quota: Quota, standings: Mapping[str, Standing]) -> Contender:
+    deployment = candidate.deployment
+    return Contender(
+        deployment.id,
+        priority=deployment.priority,
+        used=quota.traffic.calls(deployment.id, quota.clock()),
+        latency=quota.traffic.latency(deployment.id),
+        cost=0 if deployment.free else deployment.price.of(TYPICAL) if deployment.price else None,
+        quality=candidate.benchmark.value if candidate.benchmark else 0.0,
+        windows=standings.get(deployment.id, NOTHING).windows,
+    )
