@@ -55,12 +55,13 @@ class Arrears:
                 self._pools[pool.id] = pool
                 self._ended.setdefault(pool.id, []).append(row)
 
-    def all_of(self, own: Mirror, now: int) -> None:
-        """Redis has forgotten: everything is to be brought."""
+    def all_of(self, own: Mirror, notes: Mapping[str, Note], now: int) -> None:
+        """Redis has forgotten: everything is to be brought, of pools that only others used what providers said."""
         self.mirror, self._bill = Mirror(), None
         self._ended.clear()
         self._pools.clear()
-        self._whole = {pool.id: pool for pool in own.known(now)}
+        self._whole = {name: Pool(name) for name, note in notes.items() if note.limits or note.blocks}
+        self._whole |= {pool.id: pool for pool in own.known(now)}
 
     def bill(self, own: Mirror, notes: Mapping[str, Note], tide: Tide) -> Bill | None:
         """What to bring next; the same again until it is ``paid``. None if all is."""

@@ -264,6 +264,6 @@ for _, pool in pairs(pools) do
 end
 if shared.posted then
   if ARGV[1] == 'push' then redis.call('HSET', control, 'barrier', redis.call('HGET', control, 'seq')) end
-  redis.call('PUBLISH', request.channel, '!')
+  redis.call('PUBLISH', control, '')
 end
 return reply

@@ -100,8 +100,15 @@ class MemberStore(RedisStore):
         keys.append(self._control)
         request.update(member=self.member, epoch=self.epoch, patience=self._patience)
 
-    def _noticed(self) -> None:
-        self._on_notice()
+    def attend(self) -> None:
+        """Hear of notices; needs a running event loop."""
+        self._tune(self._control)
+
+    def _heard(self, channel: str, data: bytes | str) -> None:
+        if channel == self._control:
+            self._on_notice()
+        else:
+            super()._heard(channel, data)
 
 
 def _fields(flat: Sequence[bytes | str]) -> dict[str, int]:

@@ -24,11 +24,10 @@ class Mirror(MemoryStore):
         at, expires, need = reservation.at_ms, reservation.expires_ms, reservation.draw.need
         self._sweep(at)
         for pool in reservation.draw.pools:
-            state = self._state(pool, at)
             if expires > at:
-                state.hold(reservation.id, Held(expires, at, need))
+                self._configured(pool).hold(reservation.id, Held(expires, at, need))
             else:
-                state.spend(need, at, 0)
+                self._state(pool, at).spend(need, at, 0)
 
     def finish(self, reservation: Reservation, used: Amounts, now: int, ago: int) -> bool:
         """Count what was used in place of what was reserved. False if it was no longer held."""

@@ -52,6 +52,7 @@ class ResilientStore:
         self._reason, self._since = "starting", time.time()
         self._portion: Portion | None = self._stand_alone()
         self._wakes: list[Wake] = []
+        self._subscribed = False
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -168,12 +169,15 @@ class ResilientStore:
 
     def subscribe(self, wake: Wake) -> Callable[[], None]:
         self._wakes.append(wake)
+        if not self._subscribed:
+            self._subscribed = True
+            self._redis.subscribe(self._wake)
         self._begin()
         return lambda: self._wakes.remove(wake)
 
     def _begin(self) -> None:
         if self._life is None:
-            self._redis.subscribe(self._wake)
+            self._redis.attend()
             self._life = asyncio.get_running_loop().create_task(self._live())
 
     async def _reserve_together(self, draws: Sequence[Draw], now: float, lease: float) -> Granted | Refused:
@@ -333,7 +337,7 @@ class ResilientStore:
             self._view = ()
             return
         self._redis.epoch, self._applied = word.epoch, 0
-        self._arrears.all_of(self._own, self._tide.earliest)
+        self._arrears.all_of(self._own, self._notes, self._tide.earliest)
         for note in self._notes.values():
             note.levels = {}
 
