@@ -1,1 +1,5 @@
-"""Benchmarks: ``bench.overhead`` measures what a gateway adds to a provider. See docs/benchmarks.md."""
+"""Benchmarks: see docs/benchmarks.md.
+
+``bench.overhead`` measures what a gateway adds to a provider, ``bench.classroom`` what it makes of a class that shares
+a pool of free accounts.
+"""

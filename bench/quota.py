@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from lumni.quota.memory import MemoryStore
 from lumni.quota.model import Amounts, Correction, Draw, Granted, Pool, Window
 from lumni.quota.redis import RedisStore
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import Store
 from tests.services.valkey import Valkey
 
@@ -71,6 +72,12 @@ async def main(url: str | None, rounds: int) -> None:
                 after = await client.info("cpu")
                 server = after["used_cpu_user"] + after["used_cpu_sys"] - before
                 results[name]["server_cpu_ms"] = round(server * 1000 / rounds / 1.1, 4)
+        async with Redis.from_url(address) as client:
+            store = ResilientStore(client, prefix="bench-resilient")
+            await store.start()
+            for name, headers in (("resilient", False), ("resilient, with headers learned", True)):
+                results[name] = await measure(store, rounds, headers=headers)
+            await store.stop()
     for name, figures in results.items():
         print(json.dumps({"store": name, **figures}))
     print(json.dumps({"rounds": rounds, "max_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))

@@ -97,16 +97,17 @@ class LumniEntrant(Entrant):
 
 
 class LiteLLMEntrant(Entrant):
-    """LiteLLM's proxy: limits in ``litellm_params``, routed by them and enforced, with retries and cooldowns.
+    """LiteLLM's proxy: limits in ``litellm_params``, which weigh its choice and are enforced; retries and cooldowns.
 
-    It has requests and tokens a minute only, and none that deployments share: such a limit is split among them.
+    It has requests and tokens a minute only, and none that deployments share: such a limit is split among them. Of its
+    strategies ``simple-shuffle``, which its documentation recommends, served this class best.
     """
 
     name = "litellm-proxy"
     key = LiteLLMProxy.key
     health = "/health/liveliness"
     environ: ClassVar = LiteLLMProxy.environ
-    strategy = "usage-based-routing-v2"
+    strategy = "simple-shuffle"
 
     def prepare(self) -> None:
         LiteLLMProxy().prepare()

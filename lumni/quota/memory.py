@@ -28,7 +28,7 @@ _SWEEP_EVERY = 10_000
 
 
 @dataclass(slots=True)
-class _PoolState:
+class PoolState:
     """Meters in the order of the pool's windows, then the learned ones by name. Times are milliseconds."""
 
     blocked: int = 0
@@ -95,7 +95,7 @@ class MemoryStore:
     """``Store`` of one process; a call never waits, so that each is atomic on its event loop."""
 
     def __init__(self) -> None:
-        self._pools: dict[str, _PoolState] = {}
+        self._pools: dict[str, PoolState] = {}
         self._wakes: list[Wake] = []
         self._calls = 0
 
@@ -181,13 +181,13 @@ class MemoryStore:
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote; windows get their configuration back when their pool is next named."""
         for name, saved in dumped.items():
-            state = self._pools[name] = _PoolState(saved["blocked"])
+            state = self._pools[name] = PoolState(saved["blocked"])
             for key, (limit, anchor, blocked, log, debt, debt_at) in saved["meters"].items():
                 entries = [(stamp, amount) for stamp, amount in log]
                 used = sum(amount for _, amount in entries)
                 state.meters[key] = Meter(Window.learned(key), limit, anchor, blocked, used, entries, debt, debt_at)
 
-    def _take(self, index: int, reservation: Reservation, states: Sequence[_PoolState]) -> Granted:
+    def _take(self, index: int, reservation: Reservation, states: Sequence[PoolState]) -> Granted:
         draw, now, expires = reservation.draw, reservation.at_ms, reservation.expires_ms
         if expires > now:
             for state in states:
@@ -199,20 +199,20 @@ class MemoryStore:
             rows += state.rows(pool.id, now)
         return Granted(index, reservation, tuple(rows))
 
-    def _configured(self, pool: Pool) -> _PoolState:
+    def _configured(self, pool: Pool) -> PoolState:
         state = self._pools.get(pool.id)
         if state is None:
-            state = self._pools[pool.id] = _PoolState()
+            state = self._pools[pool.id] = PoolState()
         if state.windows is not pool.windows:
             state.configure(pool.windows)
         return state
 
-    def _state(self, pool: Pool, now: int) -> _PoolState:
+    def _state(self, pool: Pool, now: int) -> PoolState:
         state = self._configured(pool)
         state.advance(now)
         return state
 
-    def _learn(self, state: _PoolState, corrections: Iterable[Correction], now: int) -> None:
+    def _learn(self, state: PoolState, corrections: Iterable[Correction], now: int) -> None:
         for word in corrections:
             if word.key:
                 if word.key not in state.meters:
@@ -244,7 +244,7 @@ class MemoryStore:
         self._pools = {name: state for name, state in self._pools.items() if not state.idle()}
 
 
-def _refusal(draw: Draw, states: Sequence[_PoolState], now: int) -> Refusal | None:
+def _refusal(draw: Draw, states: Sequence[PoolState], now: int) -> Refusal | None:
     """What holds ``draw`` up longest; None if it fits."""
     fits = earliest = now
     where: tuple[str, str | None] = ("", None)

@@ -9,6 +9,8 @@ local FIXED, REFILLING = 1, 2
 local KEEP, DAY = 70 * 86400 * 1000, 86400 * 1000
 local POOL_BLOCK, WINDOW_BLOCK = 60000, 3600000
 local request = cjson.decode(ARGV[2])
+local count = #KEYS - (request.member and 1 or 0)
+local shared = {}  -- what members.lua adds for processes that must get by without Redis too
 local now = request.now
 if not now then
   local time = redis.call('TIME')
@@ -189,7 +191,9 @@ local function load(i)
   local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
   local flat, extra = redis.call('HGETALL', pool.key), {}
   for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
-  for j, spec in ipairs(cjson.decode(ARGV[2 + i])) do
+  local specs = cjson.decode(ARGV[2 + i])
+  if request.member then shared.renew(pool, specs) end
+  for j, spec in ipairs(specs) do
     pool.windows[j] = window(pool, unpack(spec))
     pool.known[spec[1]] = pool.windows[j]
   end
@@ -350,7 +354,7 @@ local function new_at(pool, w)
 end
 
 local function tell()
-  redis.call('PUBLISH', request.channel, table.concat(KEYS, '\n'))
+  redis.call('PUBLISH', request.channel, table.concat(KEYS, '\n', 1, count))
 end
 
 local operations = {}
@@ -367,10 +371,12 @@ local function describe(pool, i, rows)
 end
 
 function operations.reserve(pools)
-  local refusals = {}
+  local refusals, why = {}, request.member and shared.status()
+  if why then return {-1, why} end
   for index, draw in ipairs(request.draws) do
     local no = refusal(draw, pools)
     if not no then
+      if request.member and not shared.agreed(draw, pools) then return {-1, 'unheard'} end
       local rows = {}
       for _, i in ipairs(draw.pools) do
         take(pools[i], draw.need)
@@ -385,7 +391,7 @@ end
 
 function operations.settle(pools)
   local live = 0
-  for i = 1, #KEYS do
+  for i = 1, count do
     local pool = load(i)
     pools[i] = pool
     if redis.call('ZREM', pool.key .. ':held', member(request.id, request.at, request.need)) == 1 then
@@ -412,7 +418,7 @@ end
 
 function operations.expire(pools)
   local expired = 0
-  for i = 1, #KEYS do
+  for i = 1, count do
     pools[i] = load(i)
     expired = expired + pools[i].expired
   end
@@ -421,19 +427,9 @@ end
 
 function operations.snapshot(pools)
   local rows = {}
-  for i = 1, #KEYS do
+  for i = 1, count do
     pools[i] = load(i)
     describe(pools[i], i, rows)
   end
   return rows
 end
-
-local pools = {}
-local reply = operations[ARGV[1]](pools)
-for _, pool in pairs(pools) do
-  if next(pool.changed) then
-    keep(pool)
-    save(pool)
-  end
-end
-return reply

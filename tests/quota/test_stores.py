@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
+from lumni.quota.members import Pace
 from lumni.quota.memory import MemoryStore
 from lumni.quota.model import Amounts, Correction, Draw, Granted, Pool, Refused, Reservation, Window
 from lumni.quota.redis import RedisStore
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import route
 from tests.quota.model import Model
 
@@ -51,6 +53,7 @@ class Agreement(RuleBasedStateMachine):
     """One step on the memory store, the Lua store and the model; then all three must say the same."""
 
     url = ""
+    resilient = False
     held = Bundle("held")
 
     def __init__(self) -> None:
@@ -59,12 +62,19 @@ class Agreement(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.client = Redis.from_url(self.url)
         self.memory = MemoryStore()
-        self.lua = RedisStore(self.client, prefix=f"agree-{next(_names)}", server_time=False)
+        prefix = f"agree-{next(_names)}"
+        self.lua: RedisStore | ResilientStore = RedisStore(self.client, prefix=prefix, server_time=False)
+        if self.resilient:
+            self.lua = ResilientStore(self.client, prefix=prefix, server_time=False, pace=Pace(settling=0))
+            self.runner.run(self.lua.start())
         self.model = Model(ALL)
         self.model.pass_time(self.now)
         self.exact = True  # until a provider's word or an underestimate: from then on use may exceed a limit
 
     def teardown(self) -> None:
+        if isinstance(self.lua, ResilientStore):
+            assert self.lua.state["mode"] == "shared"
+            self.runner.run(self.lua.stop())
         self.runner.run(self.client.aclose())
         self.runner.close()
 
@@ -158,10 +168,17 @@ class Agreement(RuleBasedStateMachine):
                 assert row.used + row.reserved <= row.limit
 
 
-@pytest.fixture
-def machine(valkey_url: str) -> type[Agreement]:
-    Agreement.url = valkey_url
-    return Agreement
+class ResilientAgreement(Agreement):
+    """The same with the store that can do without Redis, while it needn't."""
+
+    resilient = True
+
+
+@pytest.fixture(params=[Agreement, ResilientAgreement])
+def machine(request: pytest.FixtureRequest, valkey_url: str) -> type[Agreement]:
+    kind: type[Agreement] = request.param
+    kind.url = valkey_url
+    return kind
 
 
 def test_stores_agree_with_the_model(machine: type[Agreement]) -> None:
