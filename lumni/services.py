@@ -9,9 +9,9 @@ from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.pipeline import Pipeline
-from lumni.gateway.quotas import QuotaFile, make_quota
+from lumni.gateway.quotas import QuotaFile, make_quota, open_store
+from lumni.gateway.settlement import Sink
 from lumni.people.keyring import Keyring, open_keyring
-from lumni.quota.memory import MemoryStore
 from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
@@ -29,11 +29,11 @@ class Services:
     keyring: Keyring
     new_key: str | None
     quota: Quota
-    quota_file: QuotaFile
     upstream: Upstream
     database: Database
     writer: RecordWriter
     pipeline: Pipeline
+    _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
@@ -51,26 +51,17 @@ class Services:
             writer = RecordWriter(database.records.add)
             writer.start()
             opened.push_async_callback(writer.close)
-            quota = make_quota(settings, catalogue, MemoryStore())
-            opened.push_async_callback(quota.close)
+            quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
             quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
             quota_file.load()
             quota_file.start()
             opened.push_async_callback(quota_file.close)
-            pipeline = Pipeline(
-                catalogue, quota, upstream, [writer, LogSink()], known_scores(), settings.routing_strategy
-            )
-            services = cls(
-                settings, catalogue, keyring, new_key, quota, quota_file, upstream, database, writer, pipeline
-            )
-            opened.pop_all()  # all went well: stop() closes them
-        return services
+            opened.push_async_callback(quota.close)
+            sinks: list[Sink] = [writer, LogSink()]
+            pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
+            closing = opened.pop_all()
+        return cls(settings, catalogue, keyring, new_key, quota, upstream, database, writer, pipeline, closing)
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
-        async with AsyncExitStack() as closing:
-            closing.push_async_callback(self.upstream.close)
-            closing.push_async_callback(self.database.close)
-            closing.push_async_callback(self.writer.close)
-            closing.push_async_callback(self.quota_file.close)
-            closing.push_async_callback(self.quota.close)
+        await self._closing.aclose()

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from lumni import __version__
 from lumni.api.errors import documented
-from lumni.api.quota import deployment_status
+from lumni.api.quota import deployment_status, store_state
 from lumni.services import Services
 from lumni.storage.errors import StorageError
 from lumni.types import Json
@@ -24,6 +24,7 @@ async def health(request: Request) -> dict[str, Any]:
         "status": "ok",
         "version": __version__,
         "started_at": services.started_at,
+        "quota": store_state(services),
         "deployments": await _deployments(services),
     }
 

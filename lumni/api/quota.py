@@ -9,6 +9,7 @@ from lumni.catalogue.model import Deployment
 from lumni.errors import NotFound, PermissionDenied
 from lumni.gateway.admission import limits_of, person_of
 from lumni.quota.model import Correction, WindowState
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import Standing, describe
 from lumni.services import Services
 from lumni.types import Json, Principal
@@ -33,6 +34,13 @@ async def providers(request: Request) -> dict[str, Any]:
         provider["deployments"].append(entry)
         provider["state"] = min(provider["state"], entry["state"], key=_BEST_FIRST.index)
     return {"object": "list", "data": list(shown.values())}
+
+
+def store_state(services: Services) -> Json:
+    """Where quota is counted: in this process, or with others through Redis, and whether that works now."""
+    store = services.quota.store
+    waiting = {"waiting": services.quota.queue.waiting}
+    return {**(store.state if isinstance(store, ResilientStore) else {"mode": "one process"}), **waiting}
 
 
 _BEST_FIRST = ("available", "exhausted", "broken", "disabled")

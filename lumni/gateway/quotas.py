@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,30 @@ from lumni.quota.limits import StudentLimits, Tier
 from lumni.quota.memory import MemoryStore
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
+from lumni.quota.redis import connect
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import Quota
 from lumni.quota.store import Store
 from lumni.settings import Settings
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 10.0  # seconds: what a killed process may forget
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Redis for any number of processes if there is one, else this process's memory."""
+    if settings.redis_url is None:
+        yield MemoryStore()
+        return
+    client = connect(settings.redis_url.get_secret_value())
+    store = ResilientStore(client)
+    try:
+        await store.start()
+        yield store
+    finally:
+        await store.stop()
+        await client.aclose()
 
 
 def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:

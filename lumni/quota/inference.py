@@ -2,7 +2,7 @@
 
 Many providers name no limit until they refuse. Whoever sends such a provider a whole class at once gets as many
 refusals as students. So a pool without a known limit of requests a minute (or less) begins with few calls at a time,
-and gets more with each ten that succeed. A refusal that doesn't say what the limit is shows it all the same: it is what
+and gets more with each ten that succeed; a refusal halves them. A refusal that doesn't say what the limit is shows it all the same: it is what
 was accepted in the last minute. Since that may have been an unlucky minute, an inferred limit grows again as long as
 nothing is refused.
 """
@@ -17,6 +17,7 @@ from lumni.quota.model import MINUTE, Correction, Pool, Window, WindowState
 AT_ONCE = 0.001  # seconds: a window so short holds what is in flight, and nothing else
 FIRST_AT_ONCE = 2
 MORE_AFTER = 10  # successes for one more at once
+MORE_AFTER_KNOWN = 3  # … where the provider says how many a minute it allows, so that little can go wrong
 MOST_AT_ONCE = 64
 GROW_AFTER = 2 * MINUTE  # without a refusal
 GROWTH = 1.25
@@ -45,7 +46,8 @@ def _window(period: float, limit: int | None) -> Window:
 
 @dataclass(slots=True)
 class _Guess:
-    successes: int = 0
+    at_once: int = FIRST_AT_ONCE
+    successes: int = 0  # since the last change of at_once
     known: bool = False
     limit: int | None = None
     since: float = 0.0
@@ -61,15 +63,12 @@ class Inference:
         """What follows from a success, and from what its headers said."""
         guess = self._guesses.setdefault(pool, _Guess())
         guess.successes += 1
-        if _named(heard):
-            return self._know(guess)
-        if guess.known:
-            return ()
         words = []
-        if guess.successes % MORE_AFTER == 0 and guess.successes < MORE_AFTER * MOST_AT_ONCE:
-            at_once = FIRST_AT_ONCE + guess.successes // MORE_AFTER
-            words.append(Correction("requests", AT_ONCE, limit=at_once))
-        if guess.limit is not None and now - guess.since >= GROW_AFTER:
+        if not guess.known and _named(heard):
+            guess.known = True
+        if guess.successes >= (MORE_AFTER_KNOWN if guess.known else MORE_AFTER) and guess.at_once < MOST_AT_ONCE:
+            words.append(_at_once(guess, guess.at_once + 1))
+        if guess.limit is not None and not guess.known and now - guess.since >= GROW_AFTER:
             guess.limit, guess.since = ceil(guess.limit * GROWTH), now
             words.append(Correction("requests", MINUTE, limit=guess.limit))
         return tuple(words)
@@ -79,30 +78,28 @@ class Inference:
     ) -> tuple[Correction, ...]:
         """What follows from a refusal; ``rows`` are the pool's windows after it."""
         guess = self._guesses.setdefault(pool, _Guess())
-        if _named(heard):
-            return self._know(guess)
+        guess.known = guess.known or _named(heard)
+        words = [_at_once(guess, max(1, guess.at_once // 2))]
         wait = next((word.reset_in for word in heard if word.refused), None)
         about_minutes = all(word.period is None or word.period <= MINUTE for word in heard if word.refused)
         minute = next((row for row in rows if row.kind == "requests" and row.period == MINUTE), None)
-        if guess.known or minute is None or not about_minutes or (wait is not None and wait > SHORT):
-            return ()
-        guess.limit, guess.since = max(1, minute.used), now
-        return (Correction("requests", MINUTE, limit=guess.limit),)
+        if not guess.known and minute is not None and about_minutes and (wait is None or wait <= SHORT):
+            guess.limit, guess.since = max(1, minute.used), now
+            words.append(Correction("requests", MINUTE, limit=guess.limit))
+        return tuple(words)
 
     def dump(self) -> dict[str, Any]:
         """What must survive a restart, as JSON."""
-        return {pool: [g.successes, g.known, g.limit, g.since] for pool, g in self._guesses.items()}
+        return {pool: [g.at_once, g.successes, g.known, g.limit, g.since] for pool, g in self._guesses.items()}
 
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote."""
         self._guesses |= {pool: _Guess(*saved) for pool, saved in dumped.items()}
 
-    @staticmethod
-    def _know(guess: _Guess) -> tuple[Correction, ...]:
-        if guess.known:
-            return ()
-        guess.known = True
-        return (Correction("requests", AT_ONCE, limit=MOST_AT_ONCE),)
+
+def _at_once(guess: _Guess, amount: int) -> Correction:
+    guess.at_once, guess.successes = amount, 0
+    return Correction("requests", AT_ONCE, limit=amount)
 
 
 def _named(heard: Iterable[Correction]) -> bool:

@@ -272,6 +272,11 @@ def _state(row: Sequence[Any], pool: Pool) -> WindowState:
     )
 
 
+def connect(url: str) -> Redis:
+    """A client whose calls end soon, also when Redis hangs: waiting for it would be worse than doing without."""
+    return Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0, health_check_interval=30)
+
+
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel until it has ended: redis-py may swallow a cancellation that comes while it connects."""
     while not task.done():
