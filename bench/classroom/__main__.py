@@ -32,7 +32,7 @@ from bench.targets import NotStarted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: measured. 1: it couldn't be measured, or a goal that was asked for was missed."""
+    """0: measured. 1: it couldn't be measured."""
     options = _options(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     command = shlex.join(["python", "-m", "bench.classroom", *(sys.argv[1:] if arguments is None else arguments)])

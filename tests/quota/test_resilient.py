@@ -19,7 +19,7 @@ from tests.quota.accidents import Accident
 from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
 
-PACE = Pace(beat=0.2, patience=30, burial=60, settling=0.3, timeout=1)
+PACE = Pace(beat=0.2, patience=30, burial=60, settling=0.3, timeout=20)
 LIMIT = 100
 POOL = Pool("pool", (Window("requests", 3600, LIMIT), Window("tokens", 86400, 100_000)))
 DRAW = Draw("deployment", (POOL,), Amounts(1, 10, 10))

@@ -19,7 +19,7 @@ from tests.services.server import Unavailable
 from tests.services.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 6.0
+SECONDS = 5.0
 CLOCK = 0.002  # times are whole milliseconds in the store, so that a window may be new by so much sooner
 
 

@@ -21,9 +21,8 @@ def litellm() -> Any:
     return module
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 async def hang_up(litellm: Any) -> AsyncIterator[None]:
     """Close the connections that a test's bare calls of LiteLLM leave open, while their event loop is still there."""
     yield
     await litellm.close_litellm_async_clients()
-    litellm.in_memory_llm_clients_cache.flush_cache()

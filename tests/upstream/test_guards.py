@@ -21,11 +21,6 @@ def mock() -> Any:
         yield LLMock(server)
 
 
-@pytest.fixture(autouse=True)
-async def connections(hang_up: None) -> None:
-    """What LiteLLM alone has opened is closed after each test."""
-
-
 async def streamed(litellm: Any, mock: LLMock, provider: str, after: Any = None) -> tuple[Any, list[str]]:
     """LiteLLM's wrapper and its finish reasons, without Lumni's tap."""
     base = mock.base_url(provider)

@@ -22,11 +22,6 @@ TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type"
 IGNORANT = ("nvidia_nim", "sambanova", "hyperbolic", "zai", "deepinfra")
 
 
-@pytest.fixture(autouse=True)
-async def connections(hang_up: None) -> None:
-    """What LiteLLM alone has opened is closed after each test."""
-
-
 def choice(index: int, text: str | None = None, finish: str | None = None) -> dict[str, Any]:
     chunk = delta(text, finish)
     chunk["choices"][0]["index"] = index
