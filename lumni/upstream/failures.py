@@ -58,6 +58,8 @@ _NAMES_A_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNOREC
 _SHORTEST_SECRET = 6
 # google.rpc.RetryInfo in the body of Gemini's errors: a google.protobuf.Duration such as "34.5s".
 _RETRY_DELAY = re.compile(r"""["']retryDelay["']\s*:\s*["'](\d+(?:\.\d+)?)s["']""")
+# google.rpc.Status as Gemini writes it, in JSON or in Python: LiteLLM takes "403" anywhere in the text for its status.
+_GOOGLE_STATUS = re.compile(r"""["']error["']\s*:(?:\s|\\n)*\{(?:\s|\\n)*["']code["']\s*:\s*([45]\d\d)\b""")
 _LONGEST_WAIT = 86_400.0 * 31
 
 
@@ -110,6 +112,8 @@ def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
     text = str(getattr(error, "message", "") or error)
     for secret in secrets:
         text = text.replace(secret, "[hidden]")
+    if told := _GOOGLE_STATUS.search(text):
+        status = int(told[1])
     headers = _headers(error)
     wait = retry_after(headers)
     if _UNREADABLE.search(text) or (status is None and _outcome(kind, status, text) is Outcome.UNAVAILABLE):

@@ -4,6 +4,7 @@ A test of the first kind that fails means: LiteLLM has changed, drop the guard.
 """
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 
 from lumni.catalogue.load import load_catalogue
-from lumni.errors import InvalidRequest, LumniError, StreamInterrupted
+from lumni.errors import InvalidRequest, LumniError, RateLimited, StreamInterrupted
 from lumni.settings import Settings
 from lumni.types import Principal
-from tests.upstream.wire import QUESTION, STREAM, Wire, delta, deployment, events, line, refusal, whole, wire
+from tests.upstream.wire import HEAD, QUESTION, STREAM, Wire, delta, deployment, events, line, refusal, whole, wire
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 ASKED: Any = {"messages": QUESTION, "api_key": "k", "max_retries": 0}
@@ -293,6 +294,36 @@ async def test_a_stream_of_gemini_s_that_is_refused_goes_to_the_next() -> None:
     ):
         assert await here.text() == "hi"
         assert (len(one.asked), len(two.asked)) == (1, 1)
+
+
+SPENT = {
+    "code": 429,
+    "message": "You exceeded your current quota.\nPlease retry in 40.403s.",
+    "status": "RESOURCE_EXHAUSTED",
+    "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "40s"}],
+}
+
+
+def spent(indent: int | None = None) -> bytes:
+    return HEAD % (429, b"application/json") + json.dumps({"error": SPENT}, indent=indent).encode()
+
+
+async def test_litellm_takes_403_in_gemini_s_words_for_its_status(litellm: Any) -> None:
+    async with wire([spent()]) as served:
+        with pytest.raises(Exception, match="exceeded your current quota") as caught:
+            await litellm.acompletion(model="gemini/m", api_base=served.base, **ASKED)
+    assert getattr(caught.value, "status_code", None) == 403
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_gemini_s_status_is_its_own(stream: bool, indent: int | None) -> None:
+    """Else a spent quota would count as a dead key whenever its wait has these digits."""
+    async with wire([spent(indent)]) as served, line(deployment("a", served.base, "gemini")) as here:
+        with pytest.raises(RateLimited) as caught:
+            await here.ask(stream=stream)
+    assert [attempt["outcome"] for attempt in caught.value.extra["attempts"]] == ["rate_limited"]
+    assert caught.value.retry_after == pytest.approx(40, abs=10)
 
 
 async def test_litellm_wraps_gemini_s_stream_error_for_its_own_repair(litellm: Any) -> None:
