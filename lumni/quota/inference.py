@@ -2,8 +2,8 @@
 
 Many providers name no limit until they refuse. Whoever sends such a provider a whole class at once gets as many
 refusals as students. So a pool without a known limit of requests a minute (or less) begins with few calls at a time,
-and gets more with each ten that succeed; a refusal halves them. A refusal that doesn't say what the limit is shows it
-all the same: it is what was accepted in the last minute. Since that may have been an unlucky minute, an inferred limit
+and gets more with each ten that succeed; a refusal halves them. A refusal that says neither what the limit is nor
+when to come back shows it all the same: it is what was accepted in the last minute. Since that may have been an unlucky minute, an inferred limit
 grows again as long as nothing is refused.
 """
 
@@ -21,7 +21,6 @@ MORE_AFTER_KNOWN = 3  # … where the provider says how many a minute it allows,
 MOST_AT_ONCE = 64
 GROW_AFTER = 2 * MINUTE  # without a refusal
 GROWTH = 1.25
-SHORT = 90.0  # seconds: a longer wait is none of a minute's window
 
 
 def is_bounded(windows: Iterable[Window]) -> bool:
@@ -83,7 +82,7 @@ class Inference:
         wait = next((word.reset_in for word in heard if word.refused), None)
         about_minutes = all(word.period is None or word.period <= MINUTE for word in heard if word.refused)
         minute = next((row for row in rows if row.kind == "requests" and row.period == MINUTE), None)
-        if not guess.known and minute is not None and about_minutes and (wait is None or wait <= SHORT):
+        if not guess.known and minute is not None and about_minutes and wait is None:
             guess.limit, guess.since = max(1, minute.used), now
             words.append(Correction("requests", MINUTE, limit=guess.limit))
         return tuple(words)

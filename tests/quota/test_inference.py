@@ -21,9 +21,9 @@ def test_a_refusal_without_a_number_shows_what_was_accepted() -> None:
 
 
 def test_a_day_s_refusal_says_nothing_of_minutes() -> None:
-    """000-22: neither by its window nor by a long wait."""
+    """000-22: nor does one that says when to come back: then that is obeyed."""
     inference = Inference()
-    for word in (Correction("requests", DAY, refused=True), Correction(refused=True, reset_in=3600.0)):
+    for word in (Correction("requests", DAY, refused=True), Correction(refused=True, reset_in=0.4)):
         assert [w.period for w in inference.refused("p", [word], minute(5), now=0)] == [AT_ONCE]
 
 
