@@ -14,7 +14,7 @@ from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
 from lumni.upstream.router import build_router
-from lumni.upstream.runtime import load_litellm
+from lumni.upstream.runtime import close_clients, load_litellm
 from lumni.upstream.splice import Diverged, Splice
 from lumni.upstream.translated import TranslatedLane, TranslatedStream
 
@@ -40,9 +40,8 @@ class Upstream:
         """Close the providers' connections. Does nothing if the start failed before there were any."""
         if self._router is None:
             return
-        litellm = load_litellm()
         self._router.discard()
-        await litellm.close_litellm_async_clients()
+        await close_clients(load_litellm())
 
     async def send(
         self, request: ChatRequest, candidates: Sequence[Deployment], gate: Gate, trail: list[Attempt]
