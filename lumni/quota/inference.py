@@ -2,9 +2,9 @@
 
 Many providers name no limit until they refuse. Whoever sends such a provider a whole class at once gets as many
 refusals as students. So a pool without a known limit of requests a minute (or less) begins with few calls at a time,
-and gets more with each ten that succeed; a refusal halves them. A refusal that says neither what the limit is nor
-when to come back shows it all the same: it is what was accepted in the last minute. Since that may have been an unlucky minute, an inferred limit
-grows again as long as nothing is refused.
+and gets more with each ten that succeed; a refusal halves them. A refusal that says neither what the limit is nor when
+to come back shows it all the same: it is what was accepted in the last minute. Since that may have been an unlucky
+minute, an inferred limit grows again as long as nothing is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
