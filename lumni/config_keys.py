@@ -15,6 +15,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "server.drainTimeout": "drain_timeout",
     "server.logLevel": "log_level",
     "auth.unifiedApiKey": "unified_api_key",
+    "auth.secretKey": "secret_key",
     "litellm.configPath": "litellm_config",
     "routing.requestTimeout": "request_timeout",
     "routing.attemptTimeout": "attempt_timeout",

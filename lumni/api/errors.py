@@ -22,6 +22,7 @@ _MEANINGS = {
     403: "The key may not do this.",
     404: "There is no such model or route.",
     405: "The route has no such method.",
+    409: "What is there already stands in the way.",
     413: "The body is larger than the gateway accepts.",
     429: "Out of quota for now; `retry-after` says for how long.",
     431: "The request line and headers are larger than the gateway accepts.",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lumni.errors import RateLimited
+from lumni.errors import PermissionDenied, RateLimited
 from lumni.quota.limits import Allowance, StudentLimits
 from lumni.quota.ticket import Ticket
 from lumni.types import ChatRequest, Principal
@@ -36,13 +36,28 @@ def limits_of(principal: Principal, label: str | None) -> tuple[str, str]:
 
 
 async def enter(limits: StudentLimits, request: ChatRequest, principal: Principal) -> Admission:
-    """Count the request against its key's burst and its student's minute and hour. Raises :class:`RateLimited`."""
+    """Count the request against its key's burst and its student's minute and hour.
+
+    Raises :class:`RateLimited`, and :class:`PermissionDenied` for keys that may only look.
+    """
+    if principal.role == "monitor":
+        raise PermissionDenied("This key is for monitoring: it may look, but ask no model.")
     person, tier = limits_of(principal, request.label)
     allowance = await limits.enter(person, tier, key=principal.key_id)
     if not allowance.allowed:
         raise _over(allowance)
     lease = request.deadline - request.received + LEASE_GRACE
-    return Admission(Ticket(person, request.deadline, lease=lease, capped=tier != "admin"), allowance.headers())
+    ticket = Ticket(
+        person,
+        request.deadline,
+        weight=principal.weight,
+        priority=principal.priority,
+        lease=lease,
+        capped=tier != "admin" or principal.concurrency is not None,
+        cap=principal.concurrency,
+        holder=principal.key_id if principal.concurrency is not None and principal.student is None else "",
+    )
+    return Admission(ticket, allowance.headers())
 
 
 def _over(allowance: Allowance) -> RateLimited:

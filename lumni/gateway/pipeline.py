@@ -87,6 +87,7 @@ class Pipeline:
             availability={id_: Availability(s.headroom, s.blocked, s.until) for id_, s in standings.items()},
             person=principal.student or (request.label if principal.role == "admin" else None),
             role=principal.role,
+            allowlists=principal.allowlists,
             scores=self._scores,
         )
         strategy = request.strategy or self._strategy

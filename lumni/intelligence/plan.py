@@ -31,6 +31,7 @@ def plan(
     needs: Needs | None = None,
     person: str | None = None,
     role: Role = "student",
+    allowlists: Sequence[Sequence[str]] = (),
     scores: Scores | None = None,
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
@@ -41,11 +42,12 @@ def plan(
     deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``. ``scores`` say how
     good a model is in the task's domain; without them that is unknown of all.
 
-    ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
+    ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners. What is
+    not on each of the ``allowlists`` serves nobody here.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
-        PermissionDenied: only personal accounts of others could serve it.
+        PermissionDenied: only personal accounts of others could serve it, or an allowlist leaves it out.
         InvalidRequest: an unknown provider, or one that can't serve it and no fallback.
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
@@ -56,6 +58,7 @@ def plan(
     stages = names.stages(requested, task_type, catalogue, fallback=fallback)
     eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), requested)
     named = () if names.is_automatic(requested, catalogue) else tuple(d.id for d in stages[0].deployments)
+    eligible = sieve.listed(eligible, requested, named, allowlists, catalogue)
     eligible = sieve.permitted(eligible, requested, named, person, role)
     if preferred and not fallback:
         eligible = sieve.only_provider(eligible, preferred, requested)
