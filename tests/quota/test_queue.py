@@ -348,3 +348,22 @@ def test_nobody_waits_while_there_is_capacity_for_them(
         assert not any(row.reserved for row in await room.store.snapshot(pools, wall_clock()))
 
     run(main())
+
+
+def test_the_line_tells_who_waits_and_how_long() -> None:
+    """004-35: the next first, whoever came when."""
+
+    async def main() -> None:
+        room = Class()
+        shared = pool("p", 1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(room.call(ticket("ada", 100), ask(shared)))
+            await asyncio.sleep(1)
+            group.create_task(room.call(ticket("ada", 100), ask(shared)))
+            await asyncio.sleep(10)
+            group.create_task(room.call(ticket("ben", 100), ask(shared)))
+            await asyncio.sleep(4)
+            assert [(one.student, round(one.waited)) for one in room.queue.line()] == [("ben", 4), ("ada", 14)]
+        assert room.queue.line() == ()
+
+    run(main())
