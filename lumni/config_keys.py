@@ -31,6 +31,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "limits.tiers": "limit_tiers",
     "breaker.failureThreshold": "breaker_threshold",
     "breaker.recoveryTimeout": "breaker_recovery",
+    "monitoring.healthCheckInterval": "health_check_interval",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
@@ -65,7 +66,6 @@ LATER_KEYS: Mapping[str, Any] = {
     "cache.ttl": int,  # seconds
     "fallback.enabled": bool,
     "monitoring.enabled": bool,
-    "monitoring.healthCheckInterval": int,  # seconds
     "monitoring.thresholds.usageWarning": float,  # a share of a limit, 0..1
     "monitoring.thresholds.errorRate": float,  # a share of requests, 0..1
     "monitoring.thresholds.latencyMs": float,

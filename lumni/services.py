@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
@@ -18,6 +19,7 @@ from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
 from lumni.upstream.client import Upstream
+from lumni.upstream.probe import Prober
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Services:
             quota_file.start()
             opened.push_async_callback(quota_file.close)
             opened.push_async_callback(quota.close)
+            health = HealthChecks(quota, Prober(), settings.health_check_interval)
+            health.start()
+            opened.push_async_callback(health.close)
             sinks: list[Sink] = [writer, LogSink()]
             pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
             closing = opened.pop_all()

@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 
+    health_check_interval: float = Field(
+        60.0, ge=0, description="Between free calls to providers that are out of order; 0: none."
+    )
+
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest request line and headers together.")
     response_metadata: bool = Field(True, description="Put the `lumni` object into response bodies.")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,10 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         await client.aclose()
 
 
-def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:
-    """Limits of students and providers over ``store``, with nothing used yet."""
+def make_quota(
+    settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time
+) -> Quota:
+    """Limits of students and providers over ``store``, with nothing used yet. ``clock`` returns Unix time."""
     student = _tier(settings, "student")
     roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
     admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
@@ -52,10 +54,10 @@ def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:
         catalogue=catalogue,
         pools=Pools(catalogue),
         store=store,
-        clock=time.time,
-        queue=FairQueue(store, time.time, per_student=settings.student_concurrency),
-        breakers=Breakers(time.time, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
-        students=StudentLimits(store, time.time, default=student, tiers={**roles, "admin": admin}),
+        clock=clock,
+        queue=FairQueue(store, clock, per_student=settings.student_concurrency),
+        breakers=Breakers(clock, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
+        students=StudentLimits(store, clock, default=student, tiers={**roles, "admin": admin}),
     )
 
 
