@@ -8,6 +8,7 @@ from typing import Any, Literal
 SETTING_KEYS: Mapping[str, str] = {
     "server.host": "host",
     "server.port": "port",
+    "server.workers": "workers",
     "server.corsOrigins": "cors_origins",
     "server.maxBodyBytes": "max_body_bytes",
     "server.maxHeaderBytes": "max_header_bytes",

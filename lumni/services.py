@@ -39,8 +39,11 @@ class Services:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    async def start(cls, settings: Settings) -> "Services":
-        """Open everything, or raise an error that says what to do. What was opened is closed again then."""
+    async def start(cls, settings: Settings, worker: int | None = None) -> "Services":
+        """Open everything, or raise an error that says what to do. What was opened is closed again then.
+
+        ``worker`` is this process's number, if several have the settings in common.
+        """
         catalogue = load_catalogue(settings, os.environ)
         configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
         keyring, new_key = open_keyring(configured, settings.data_dir)
@@ -54,7 +57,7 @@ class Services:
             writer.start()
             opened.push_async_callback(writer.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
-            quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
+            quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
             quota_file.start()
             opened.push_async_callback(quota_file.close)

@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".lumni"), description="Where SQLite, the key's hash and spools live.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL; SQLite in `data_dir` without it.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; in-process memory without it.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve together; several need Redis.")
     cors_origins: tuple[str, ...] = Field(("*",), description="Origins a browser may call from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
@@ -211,6 +212,13 @@ class Settings(BaseSettings):
         allowed = DATABASE_SCHEMES if info.field_name == "database_url" else REDIS_SCHEMES
         if value is not None and urlsplit(value.get_secret_value()).scheme not in allowed:
             raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _share_through_redis(cls, value: int, info: Any) -> int:
+        if value > 1 and info.data.get("redis_url", "wrong") is None:
+            raise ValueError("several processes share limits through Redis, and REDIS_URL isn't set: set it, or use 1")
         return value
 
     @field_validator("unified_api_key")

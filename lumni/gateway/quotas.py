@@ -74,28 +74,32 @@ def _tier(settings: Settings, role: str) -> Tier:
 
 
 class QuotaFile:
-    """What one process knows of quota, in ``path``: read at the start, written every ten seconds and at the end.
+    """What one process knows of quota: read at the start, written every ten seconds and at the end.
 
-    A file that can't be read is put aside, since forgetting is better than not serving.
+    In ``folder``, as ``quota.json``, or for each of several workers as ``quota.<worker>.json``; a worker that is new
+    begins with what the single process knew. A file that can't be read is put aside, since forgetting is better than
+    not serving.
     """
 
-    def __init__(self, quota: Quota, path: Path) -> None:
+    def __init__(self, quota: Quota, folder: Path, worker: int | None = None) -> None:
         self._quota = quota
-        self._path = path
+        self._alone = folder / "quota.json"
+        self._path = self._alone if worker is None else folder / f"quota.{worker}.json"
         self._task: asyncio.Task[None] | None = None
 
     def load(self) -> None:
+        path = self._path if self._path.exists() else self._alone
         try:
-            saved = orjson.loads(self._path.read_bytes())
+            saved = orjson.loads(path.read_bytes())
             self._quota.load(saved["process"])
             if isinstance(self._quota.store, MemoryStore):
                 self._quota.store.load(saved["store"])
         except FileNotFoundError:
             return
         except Exception:
-            logger.exception("the saved state of quota can't be read; it is put aside as %s.bad", self._path.name)
+            logger.exception("the saved state of quota can't be read; it is put aside as %s.bad", path.stem)
             with suppress(OSError):
-                self._path.replace(self._path.with_suffix(".bad"))
+                path.replace(path.with_suffix(".bad"))
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep())
