@@ -11,6 +11,7 @@ from lumni.catalogue.allowlist import unknown
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
@@ -23,6 +24,7 @@ from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
 from lumni.upstream.client import Upstream
+from lumni.upstream.probe import Prober
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,11 @@ class Services:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    async def start(cls, settings: Settings) -> "Services":
-        """Open everything, or raise an error that says what to do. What was opened is closed again then."""
+    async def start(cls, settings: Settings, worker: int | None = None) -> "Services":
+        """Open everything, or raise an error that says what to do. What was opened is closed again then.
+
+        ``worker`` is this process's number, if several have the settings in common.
+        """
         catalogue = load_catalogue(settings, os.environ)
         async with AsyncExitStack() as opened:
             upstream = Upstream(catalogue, settings)
@@ -59,11 +64,14 @@ class Services:
             writer.start()
             opened.push_async_callback(writer.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
-            quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
+            quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
             quota_file.start()
             opened.push_async_callback(quota_file.close)
             opened.push_async_callback(quota.close)
+            health = HealthChecks(quota, Prober(), settings.health_check_interval)
+            health.start()
+            opened.push_async_callback(health.close)
             sinks: list[Sink] = [writer, LogSink()]
             pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
             closing = opened.pop_all()

@@ -70,13 +70,23 @@ def deployment_status(services: Services, deployment: Deployment, standing: Stan
 
 @router.get("/v1/quota", responses=documented(401), operation_id="listQuota", summary="Quota of every pool")
 async def quota(request: Request) -> dict[str, Any]:
-    """Every window of every pool: used, reserved, left, when it resets, and where the limit comes from."""
-    services = _services(request)
+    """Every window of every pool: used, reserved, left, when it resets, and where the limit comes from.
+
+    Also who waits in this process, the next first; students see only themselves.
+    """
+    services, principal = _services(request), _principal(request)
     rows = await services.quota.rows()
+    everybody, me = principal.role in ("admin", "teacher"), person_of(principal, None)
     return {
         "object": "list",
         "data": [window(row, services) for row in rows],
+        "store": store_state(services),
         "waiting": services.quota.queue.waiting,
+        "queue": [
+            {"position": position, "student": one.student, "waited_s": round(one.waited, 1)}
+            for position, one in enumerate(services.quota.queue.line(), 1)
+            if everybody or one.student == me
+        ],
     }
 
 

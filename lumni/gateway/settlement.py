@@ -64,7 +64,7 @@ class Case:
         list_cost = deployment.price.of(usage) if deployment.price else None
         return self._close(
             RequestRecord(
-                **self._common(),
+                **self._common() | {"reason": reason_of(self.plan, deployment, self.attempts)},
                 outcome=outcome,
                 status=status,
                 error_code=None if outcome is Outcome.OK else f"stream_{outcome}",
@@ -138,6 +138,15 @@ class Case:
         return self._record
 
 
+def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attempt]) -> str | None:
+    """Why the deployment that answered was chosen: as planned, or in place of the one that was."""
+    if plan is None or answered.id == plan.winner.id:
+        return plan.reason if plan else None
+    failed = next((attempt.outcome for attempt in attempts if attempt.deployment == plan.winner.id), None)
+    cause = "had no quota left for it" if failed in (None, Outcome.SKIPPED) else f"failed ({failed})"
+    return f"{plan.reason}. {plan.winner.id} {cause}, so {answered.id} answered"
+
+
 def metadata(record: RequestRecord, plan: Plan) -> Json:
     """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
     cost = None
@@ -155,7 +164,7 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
             "deployment": record.deployment,
             "provider": record.provider,
             "model": record.model,
-            "reason": plan.reason,
+            "reason": record.reason,
         },
         "benchmark": _benchmark(record, plan),
         "cost": cost,

@@ -21,7 +21,7 @@ from lumni.quota.lease import Lease
 from lumni.quota.model import Draw, Granted, Refusal, Refused
 from lumni.quota.shares import Shares, cost
 from lumni.quota.store import Store
-from lumni.quota.ticket import NoCapacity, Place, Ticket
+from lumni.quota.ticket import NoCapacity, Place, Standby, Ticket
 
 CLAIM_AFTER = 15.0  # seconds in which others may pass a request that doesn't fit yet
 PROMOTE_AFTER = 20.0  # seconds of waiting that count as one step of course priority
@@ -126,6 +126,11 @@ class FairQueue:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def line(self) -> tuple[Standby, ...]:
+        """All who wait, the next first."""
+        now = asyncio.get_running_loop().time()
+        return tuple(Standby(waiter.ticket.student, now - waiter.since) for waiter in self._line())
 
     def share(self, student: str) -> float:
         """The part of recent capacity that went to ``student``, in [0, 1]."""
@@ -257,8 +262,7 @@ class FairQueue:
 
     def _at_cap(self, waiter: _Waiter) -> bool:
         ticket = waiter.ticket
-        cap = self._per_student if ticket.cap is None else ticket.cap
-        return ticket.capped and self._running.get(_holder(ticket), 0) >= cap
+        return ticket.capped and self._running.get(_holder(ticket), 0) >= self._cap(ticket)
 
     def _start(self, ticket: Ticket) -> None:
         holder = _holder(ticket)
@@ -271,8 +275,11 @@ class FairQueue:
             self._running[holder] = left
         else:
             del self._running[holder]
-        if left == (self._per_student if ticket.cap is None else ticket.cap) - 1:
+        if any(_holder(w.ticket) == holder and left == self._cap(w.ticket) - 1 for w in self._waiting):
             self._bell.set()
+
+    def _cap(self, ticket: Ticket) -> int:
+        return self._per_student if ticket.cap is None else ticket.cap
 
     def _no_capacity(self, waiter: _Waiter) -> NoCapacity:
         share, at_cap = self.share(waiter.ticket.student), self._at_cap(waiter)

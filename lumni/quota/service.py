@@ -139,10 +139,13 @@ class Quota:
 
 
 def describe(window: WindowState) -> str:
-    """A window in words: ``30 requests a minute``."""
+    """A window in words: ``30 requests a minute``, ``2 at once``; without a number while its limit is unknown."""
     if window.period == AT_ONCE:
         return f"{window.limit} at once"
     spans: dict[float, str] = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
     span = spans.get(round(window.period), f"{window.period:g} s")
+    kind = window.kind.replace("_", " ")
     amount = "" if window.limit is None else f"{window.limit:,} "
-    return f"{amount}{window.kind.replace('_', ' ')} a {span}"
+    kind = kind.removesuffix("s") if window.limit == 1 else kind
+    article = "an" if span == "hour" else "a" if span.isalpha() else "in"
+    return f"{amount}{kind} {article} {span}"
