@@ -51,6 +51,7 @@ class HealthChecks:
 
     async def check(self) -> None:
         """One round: each account that needs it is asked once, whatever the number of its deployments."""
+        await self._quota.standings()  # so that it is known since when they are as they are, also if nobody asks
         due: dict[FreeCall, list[Deployment]] = {}
         for deployment in self._quota.catalogue.enabled:
             if self._needs_it(deployment) and (call := free_call(deployment)):

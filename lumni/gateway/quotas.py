@@ -43,9 +43,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         await client.aclose()
 
 
-def make_quota(
-    settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time
-) -> Quota:
+def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time) -> Quota:
     """Limits of students and providers over ``store``, with nothing used yet. ``clock`` returns Unix time."""
     student = _tier(settings, "student")
     roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
