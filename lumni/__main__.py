@@ -3,11 +3,14 @@
 import typer
 
 from lumni.cli.ask import ask
+from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
+from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
+from lumni.cli.student import app as student
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
@@ -20,7 +23,8 @@ app = typer.Typer(
 )
 for command in (serve, doctor, models, quota, ask):
     app.command()(command)
-app.add_typer(lab, name="lab")
+for group, name in ((course, "course"), (student, "student"), (key, "key"), (lab, "lab")):
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

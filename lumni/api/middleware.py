@@ -9,7 +9,15 @@ from lumni.errors import AuthenticationFailed, HeadersTooLarge, LumniError, Requ
 from lumni.people.keyring import Keyring
 
 PUBLIC_PATHS = frozenset(
-    {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+    {
+        "/health",
+        "/health/ready",
+        "/claim",
+        "/openapi.json",
+        "/docs",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
+    }
 )
 
 

@@ -10,7 +10,7 @@ Columns are found by their names, so their order, and columns of grades between 
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lumni.errors import InvalidRequest
@@ -59,6 +59,17 @@ class Roster:
     faults: tuple[Fault, ...]
 
 
+def unique(rows: Iterable[RosterRow]) -> Roster:
+    """A roster of rows that are right by themselves; an address that is there twice is a fault."""
+    by_email: dict[str, RosterRow] = {}
+    faults = [
+        Fault(row.line, f"{row.email} was in line {first.line} already")
+        for row in rows
+        if (first := by_email.setdefault(row.email, row)) is not row
+    ]
+    return Roster(tuple(by_email.values()), tuple(faults))
+
+
 def decode(raw: bytes) -> str:
     """A file's text: UTF-8 or UTF-16 by its mark, UTF-8, or what Excel writes in western Europe."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -89,30 +100,28 @@ def parse(text: str, *, domain: str | None = None) -> Roster:
 
 
 def _rows(lines: Sequence[tuple[int, list[str]]], width: int, places: Mapping[str, int], domain: str | None) -> Roster:
-    rows: dict[str, RosterRow] = {}
+    rows: list[RosterRow] = []
     faults: list[Fault] = []
     for number, cells in lines:
-        found = {kind: cells[place].strip() if place < len(cells) else "" for kind, place in places.items()}
-        name = found.get("name") or " ".join(filter(None, (found.get("first"), found.get("last"))))
-        named = {name.lower(), found.get("last", "").lower(), found.get("first", "").lower()}
-        if named & NO_STUDENTS and "@" not in found["email"]:
+        cell = {kind: cells[place].strip() if place < len(cells) else "" for kind, place in places.items()}
+        name = _in_order(cell.get("name", "")) or " ".join(filter(None, (cell.get("first"), cell.get("last"))))
+        named = {cell.get("name", "").lower(), cell.get("last", "").lower(), cell.get("first", "").lower()}
+        if named & NO_STUDENTS and "@" not in cell["email"]:
             continue
         if len(cells) > width:
             faults.append(Fault(number, f"{len(cells)} columns instead of {width}: a comma without quotes?"))
             continue
         try:
-            email = _email(found["email"], domain)
+            email = _email(cell["email"], domain)
         except InvalidRequest as error:
             faults.append(Fault(number, error.message.removeprefix("email: ")))
             continue
-        if email in rows:
-            faults.append(Fault(number, f"{email} was in line {rows[email].line} already"))
-            continue
-        section, external_id = found.get("section") or None, found.get("external_id") or None
-        rows[email] = RosterRow(number, email, _in_order(name) or None, section, external_id)
+        section, external_id = cell.get("section") or None, cell.get("external_id") or None
+        rows.append(RosterRow(number, email, name or None, section, external_id))
     if not rows and not faults:
         faults.append(Fault(lines[-1][0] if lines else 1, "there are no students in the file"))
-    return Roster(tuple(rows.values()), tuple(faults))
+    found = unique(rows)
+    return Roster(found.rows, tuple(sorted((*faults, *found.faults), key=lambda fault: fault.line)))
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
