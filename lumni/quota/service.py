@@ -77,10 +77,13 @@ class Quota:
         """Every window of every pool, read now."""
         return await self.store.snapshot(self.pools.all, self.clock())
 
-    def failed(self, deployment: Deployment, outcome: Outcome, detail: str) -> None:
-        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out."""
+    def failed(self, deployment: Deployment, outcome: Outcome, detail: str, status: int | None = None) -> None:
+        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out.
+
+        But a 403 may be about the model (OpenAI's projects and Groq's organizations allow them one by one).
+        """
         touched = [deployment]
-        if outcome is Outcome.AUTH:
+        if outcome is Outcome.AUTH and status != 403:
             same = (deployment.provider, deployment.account)
             touched = [d for d in self.catalogue.enabled if (d.provider, d.account) == same]
         for one in touched:
@@ -99,11 +102,16 @@ class Quota:
             if more := self.inference.refused(pools[0].id, words, rows, self.clock()):
                 await self.store.learn(pools[0], more, self.clock())
 
-    def later(self, work: Awaitable[None]) -> None:
+    def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
         task = asyncio.ensure_future(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def surely(self, work: Awaitable[None]) -> None:
+        """Wait for ``work``, which goes on if the one who waits is cancelled. Its own failure is logged, not raised."""
+        await asyncio.shield(self.later(work))
 
     async def close(self) -> None:
         """Send the waiting away and finish what is being given back."""
