@@ -16,6 +16,7 @@
     ├── InternalError           500  a fault of ours
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
+    ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
     └── DeadlineExceeded        504  the request's time budget ran out
 
@@ -163,6 +164,12 @@ class StreamInterrupted(LumniError):
 class ShuttingDown(LumniError):
     status = 503
     code = "shutting_down"
+    retryable = True
+
+
+class LimitsUnavailable(LumniError):
+    status = 503
+    code = "limits_unavailable"
     retryable = True
 
 

@@ -14,6 +14,7 @@ from lumni.quota.limits import StudentLimits
 from lumni.quota.model import ONE_REQUEST, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import Store
 from lumni.quota.strategies import headroom
 from lumni.quota.traffic import Traffic
@@ -72,6 +73,15 @@ class Quota:
         """How each enabled deployment stands, quotas as of the last second."""
         seen = await self._glance()
         return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing is known of the limits, since Redis was never reached."""
+        return isinstance(self.store, ResilientStore) and self.store.stranded
+
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait until limits aren't kept in parts any more; whether that is so. At once with one process's memory."""
+        return not isinstance(self.store, ResilientStore) or await self.store.shared_within(seconds)
 
     async def rows(self) -> tuple[WindowState, ...]:
         """Every window of every pool, read now."""
