@@ -3,6 +3,7 @@
 import typer
 
 from lumni.cli.ask import ask
+from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
 from lumni.cli.key import app as key
@@ -11,6 +12,7 @@ from lumni.cli.models import models
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 from lumni.cli.student import app as student
+from lumni.cli.train import train
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask):
+for command in (serve, doctor, models, quota, ask, classify, train):
     app.command()(command)
 for group, name in ((course, "course"), (student, "student"), (key, "key"), (lab, "lab")):
     app.add_typer(group, name=name)

@@ -9,7 +9,7 @@ from lumni.errors import AllProvidersFailed, LumniError, RateLimited, RequestToo
 from lumni.quota.estimate import size_of
 from lumni.quota.learn import lessons
 from lumni.quota.lease import Lease
-from lumni.quota.model import Amounts, Correction, Draw, Refusal, Refused
+from lumni.quota.model import MINUTE, Amounts, Correction, Draw, Refusal, Refused
 from lumni.quota.service import Quota
 from lumni.quota.ticket import NoCapacity, Ticket
 from lumni.types import Json, Outcome, Usage
@@ -32,6 +32,7 @@ class Turn:
         self._choices: int = body.get("n") or 1
         self._lease: Lease | None = None
         self._began = 0.0
+        self._probing = ""  # the deployment whose breaker waits for this request's call to decide
         self.waited = 0.0
 
     async def lease(self, candidates: Sequence[Deployment], deadline: float) -> Deployment:
@@ -74,39 +75,60 @@ class Turn:
 
         Whether the provider's quota is now known to be closed for a while.
         """
-        self._quota.failed(deployment, failure.outcome, failure.detail)
+        self._probing = ""
+        self._quota.failed(deployment, failure.outcome, failure.detail, failure.status)
         lease, self._lease = self._lease, None
         if lease is None:
             return False
         words = _words(failure, deployment, self._quota.clock())
-        await lease.settle(_spent(failure, lease), corrections=words)
-        await self._quota.refused(lease.reservation.draw.pools, words)
-        return any(word.refused for word in words) and bool(lease.reservation.draw.pools)
+        pools, now = lease.reservation.draw.pools, asyncio.get_running_loop().time()
+        timed = self._quota.timed(pools, words, self._began, now)
+        spent = _spent(failure, lease, telling=deployment.id in self._quota.telling)
+
+        async def learn() -> None:
+            await lease.settle(spent, corrections=timed)
+            await self._quota.refused(pools, words)
+
+        await self._quota.surely(learn())
+        return any(word.refused for word in words) and bool(pools)
 
     def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
         """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""
-        quota = self._quota
+        quota, self._probing = self._quota, ""
         quota.breakers.record(deployment.id, Outcome.OK)
         quota.estimator.observe(deployment.model, self._size, usage, choices=self._choices)
-        quota.traffic.answered(deployment.id, asyncio.get_running_loop().time() - counted_ago - self._began)
+        if (running := asyncio.get_running_loop().time() - self._began) >= counted_ago:
+            quota.traffic.answered(deployment.id, running - counted_ago)
+        else:  # a stream that was asked for again: its first content came from the call before
+            counted_ago = running
         lease, self._lease = self._lease, None
         if lease is None:
             return
         used = Amounts(1, usage.prompt_tokens, usage.completion_tokens)
-        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None:
-            used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
         words = lessons(200, headers, now=quota.clock(), provider=deployment.provider)
-        words = quota.heard(lease.reservation.draw.pools, words)
+        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None and not _says(words, "tokens"):
+            used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
+        if _says(words, "requests"):
+            quota.telling.add(deployment.id)
+        pools = lease.reservation.draw.pools
+        for pool in pools[:1]:
+            quota.backoff.succeeded(pool.id, self._began)
+        words = quota.heard(pools, words)
         quota.later(lease.settle(used, counted_ago=counted_ago, corrections=words))
 
     def close(self) -> None:
         """The request is over. A call of which nobody knows how it ended counts as estimated."""
+        if self._began:
+            self._stop_probing()
+        else:
+            self._release()
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._quota.later(lease.settle() if self._began else lease.release())
+            self._quota.later(lease.settle())
 
     def lost(self, deployment: Deployment, outcome: Outcome) -> None:
         """A call was given up. Nobody knows what it used; ``close`` settles it as estimated."""
+        self._probing = ""
         self._quota.failed(deployment, outcome, "")
 
     @property
@@ -122,10 +144,12 @@ class Turn:
 
     def _hold(self, deployment: Deployment, lease: Lease) -> bool:
         """Keep the lease, unless the breaker opened meanwhile or another request is probing."""
-        if not self._quota.breakers.allow(deployment.id):
+        breakers = self._quota.breakers
+        probes = breakers.state(deployment.id) == "half_open"
+        if not breakers.allow(deployment.id):
             self._quota.later(lease.release())
             return False
-        self._lease, self._began = lease, 0.0
+        self._lease, self._began, self._probing = lease, 0.0, deployment.id if probes else ""
         return True
 
     def _start(self, deployment: Deployment) -> None:
@@ -134,9 +158,16 @@ class Turn:
 
     def _release(self) -> None:
         """Give back a reservation whose call was never sent."""
+        self._stop_probing()
         lease, self._lease = self._lease, None
         if lease is not None:
             self._quota.later(lease.release())
+
+    def _stop_probing(self) -> None:
+        """Nobody will hear how the probe ended: let another request make it."""
+        if self._probing:
+            self._quota.breakers.give_back(self._probing)
+            self._probing = ""
 
     async def _unbroken(self, candidates: Sequence[Deployment], deadline: float) -> list[Deployment]:
         """The candidates that their breakers let through; waits for a probe that may close one in time."""
@@ -162,14 +193,22 @@ def _words(failure: Failure, deployment: Deployment, now: float) -> Sequence[Cor
     return words
 
 
-def _spent(failure: Failure, lease: Lease) -> Amounts | None:
+def _says(words: Sequence[Correction], kind: str) -> bool:
+    """Whether a provider says what remains of a minute's limit: if it counts otherwise than we do, it shows."""
+    return any(w.kind == kind and w.period == MINUTE and w.remaining is not None for w in words)
+
+
+def _spent(failure: Failure, lease: Lease, *, telling: bool) -> Amounts | None:
     """What a failed call may have taken: nothing if quota was refused, for its window is closed then; only the request
-    if it was refused for another reason, and else as much as was estimated."""
+    if it was refused for another reason, and else as much as was estimated. A provider in trouble may count the call
+    (OpenAI does); one that is ``telling`` will say so with the next answer."""
     if failure.outcome is Outcome.RATE_LIMITED:
         return Amounts(0)
     if failure.outcome in (Outcome.AUTH, Outcome.NOT_FOUND, Outcome.BAD_REQUEST, Outcome.CONTEXT):
         return Amounts(1)
     if failure.outcome is Outcome.UNAVAILABLE:
+        if telling:
+            return Amounts(0)
         return lease.reservation.draw.need._replace(output_tokens=0)
     return None
 

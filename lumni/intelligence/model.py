@@ -18,11 +18,25 @@ class Factor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """``confidence`` in [0.5, 1] is the probability that ``task_type`` is right; 1 when the client said so itself."""
+    """How hard a task is, in two figures kept apart, and what follows from the first.
+
+    ``weak_fails`` in [0, 1] is the probability that a model of the fast tier fails; its log-odds are the sum of the
+    ``factors``. ``gain`` in [-1, 1] is the share of right answers that the powerful tier is expected to add: it ranks
+    requests for scarce quota. ``confidence`` in [0.5, 1] says how sure the classifier is which side of one half
+    ``weak_fails`` is on, less for languages that it knows little of; 1 when the client said so itself. ``abstained``
+    says that this was too little to decide by, and that the quota decided.
+    """
 
     task_type: TaskType
     confidence: float
     factors: tuple[Factor, ...] = ()
+    weak_fails: float = 0.5
+    gain: float = 0.0
+    abstained: bool = False
+
+
+UNCLASSIFIED = Classification("powerful", 0.5)
+"""Stands where nothing was classified: it is neither shown nor recorded."""
 
 
 class Availability(NamedTuple):
@@ -57,13 +71,21 @@ class Exclusion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Ranked candidates, the best first (never empty), and everything that was left out with its reason."""
+    """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
+
+    ``failure`` is empty, or the mistake in this program that made it fall back to the order of the model list.
+    """
 
     classification: Classification
     candidates: tuple[Candidate, ...]
     reason: str
     excluded: tuple[Exclusion, ...] = field(default=())
     domain: Domain = "reasoning"
+    failure: str = ""
+
+    @property
+    def classified(self) -> bool:
+        return self.classification is not UNCLASSIFIED
 
     @property
     def winner(self) -> Deployment:

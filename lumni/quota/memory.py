@@ -58,12 +58,12 @@ class MemoryStore:
     ) -> bool:
         now_ms, pools, need = milliseconds(now), reservation.draw.pools, reservation.draw.need
         actual = need if used is None else used
+        for pool, words in route(corrections, pools):
+            self._learn(self._state(pool, now_ms), words, now_ms)
         live = False
         for pool in pools:
             state = self._state(pool, now_ms)
             live = state.finish(reservation.id, actual, now_ms, milliseconds(counted_ago)) or live
-        for pool, words in route(corrections, pools):
-            self._learn(self._state(pool, now_ms), words, now_ms)
         if corrections or counted_ago or not actual.covers(need):
             self._wake(pools)
         return live

@@ -69,6 +69,18 @@ class ResilientStore:
             "reason": self._reason,
         }
 
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing may be drawn on: the other processes were never met, or have given us up."""
+        return self._portion is not None and not self._entitled
+
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait for the common state; whether it can be drawn on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._together.wait()
+        return self._portion is None
+
     async def start(self) -> None:
         """Join the other processes. Returns when that is done, or after some seconds all the same: it goes on."""
         self._begin()
@@ -209,13 +221,13 @@ class ResilientStore:
         self, reservation: Reservation, actual: Amounts, counted_ago: float, corrections: Sequence[Correction]
     ) -> bool:
         now, ago = self._tide.latest, milliseconds(counted_ago)
+        for pool, words in route(corrections, reservation.draw.pools):
+            await self._learn_alone(pool, words)
         if self._portion is not None:
             await self._portion.settle(reservation, now / 1000, used=actual, counted_ago=counted_ago)
         self._apart.finish(reservation, actual, now, ago)
         live = self._own.finish(reservation, actual, now, ago)
         self._arrears.finish(reservation, actual, now, ago)
-        for pool, words in route(corrections, reservation.draw.pools):
-            await self._learn_alone(pool, words)
         if self._portion is None:
             self._poked.set()  # Redis is to hear of it
         else:

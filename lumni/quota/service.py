@@ -3,24 +3,27 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
+from lumni.quota.backoff import Backoff
 from lumni.quota.breaker import Breakers
 from lumni.quota.estimate import Estimator
 from lumni.quota.inference import AT_ONCE, Inference, is_unknown
 from lumni.quota.limits import StudentLimits
-from lumni.quota.model import ONE_REQUEST, Correction, Pool, WindowState
+from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import Store
-from lumni.quota.strategies import headroom
+from lumni.quota.strategies import headroom, sustainable
 from lumni.quota.traffic import Traffic
 from lumni.types import Outcome
 
 logger = logging.getLogger(__name__)
 
+PRESSED = 0.5  # of what can be sustained: a class doesn't come evenly, and what is lost before it comes is missing then
 GLANCE = 1.0  # seconds for which what was read of the pools is good enough to rank by; reserving is always exact
 
 
@@ -51,7 +54,10 @@ class Standing(NamedTuple):
 
 @dataclass
 class Quota:
-    """State of one process before a store that may be shared. ``clock`` returns Unix time in seconds."""
+    """State of one process before a store that may be shared. ``clock`` returns Unix time in seconds.
+
+    ``telling`` are the deployments whose answers say how many requests of the minute remain.
+    """
 
     catalogue: Catalogue
     pools: Pools
@@ -63,6 +69,8 @@ class Quota:
     estimator: Estimator = field(default_factory=Estimator)
     traffic: Traffic = field(default_factory=Traffic)
     inference: Inference = field(default_factory=Inference)
+    telling: set[str] = field(default_factory=set)
+    backoff: Backoff = field(default_factory=Backoff)
     _states: dict[str, tuple[str, float]] = field(default_factory=dict)  # and since when
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
@@ -73,14 +81,35 @@ class Quota:
         seen = await self._glance()
         return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
 
+    def pressed(self, standings: Mapping[str, Standing], need: Amounts) -> bool:
+        """Whether requests come faster than half of what the accounts can sustain, if each takes ``need``."""
+        supply = 0.0
+        for id_, standing in standings.items():
+            pools = self.pools.of(id_)
+            sharing = max((len(self.pools.deployments(pool.id)) for pool in pools), default=1)
+            supply += sustainable(standing.windows, need) / sharing
+        return self.traffic.demand(self.clock()) > PRESSED * supply
+
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing is known of the limits, since Redis was never reached."""
+        return isinstance(self.store, ResilientStore) and self.store.stranded
+
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait until limits aren't kept in parts any more; whether that is so. At once with one process's memory."""
+        return not isinstance(self.store, ResilientStore) or await self.store.shared_within(seconds)
+
     async def rows(self) -> tuple[WindowState, ...]:
         """Every window of every pool, read now."""
         return await self.store.snapshot(self.pools.all, self.clock())
 
-    def failed(self, deployment: Deployment, outcome: Outcome, detail: str) -> None:
-        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out."""
+    def failed(self, deployment: Deployment, outcome: Outcome, detail: str, status: int | None = None) -> None:
+        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out.
+
+        But a 403 may be about the model (OpenAI's projects and Groq's organizations allow them one by one).
+        """
         touched = [deployment]
-        if outcome is Outcome.AUTH:
+        if outcome is Outcome.AUTH and status != 403:
             same = (deployment.provider, deployment.account)
             touched = [d for d in self.catalogue.enabled if (d.provider, d.account) == same]
         for one in touched:
@@ -92,6 +121,17 @@ class Quota:
             return tuple(words)
         return (*words, *self.inference.answered(pools[0].id, words, self.clock()))
 
+    def timed(self, pools: Sequence[Pool], words: Sequence[Correction], sent: float, now: float) -> list[Correction]:
+        """``words`` of a refusal; where they name neither window nor time, we choose one. ``sent`` and ``now`` are in
+        seconds of one clock."""
+
+        def time(word: Correction) -> Correction:
+            if not pools or word.kind is not None or not word.refused or word.reset_in is not None:
+                return word
+            return replace(word, reset_in=self.backoff.refused(pools[0].id, sent, now))
+
+        return [time(word) for word in words]
+
     async def refused(self, pools: Sequence[Pool], words: Sequence[Correction]) -> None:
         """Infer what a refusal gives away, once ``words`` have been taken in."""
         if pools and is_unknown(pools[0]) and any(word.refused for word in words):
@@ -99,11 +139,16 @@ class Quota:
             if more := self.inference.refused(pools[0].id, words, rows, self.clock()):
                 await self.store.learn(pools[0], more, self.clock())
 
-    def later(self, work: Awaitable[None]) -> None:
+    def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
         task = asyncio.ensure_future(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def surely(self, work: Awaitable[None]) -> None:
+        """Wait for ``work``, which goes on if the one who waits is cancelled. Its own failure is logged, not raised."""
+        await asyncio.shield(self.later(work))
 
     async def close(self) -> None:
         """Send the waiting away and finish what is being given back."""

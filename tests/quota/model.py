@@ -178,8 +178,9 @@ class Model:
             meter.learned = word.limit
         if meter.window.style == "fixed" and reset_in:
             meter.anchor = now + reset_in
-        if word.remaining is not None and meter.limit is not None:
-            foreign = meter.limit - word.remaining - state.reserved(meter) - -(-meter.used() // 1)
+        remaining = 0 if word.refused and word.kind == "requests" else word.remaining
+        if remaining is not None and meter.limit is not None:
+            foreign = meter.limit - remaining - state.reserved(meter) - -(-meter.used() // 1)
             ends = now + meter.window.period_ms if reset_in is None else now + reset_in
             meter.add(int(foreign), min(now, ends - meter.window.period_ms) if meter.window.style == "sliding" else now)
             meter.pass_time(now)

@@ -113,10 +113,10 @@ class Agreement(RuleBasedStateMachine):
             return
         ours, lua = pair
         actual = used or ours.draw.need
-        live = self.model.settle(ours.id, ours.draw, actual, self.now, round(ago * 1000))
         for pool, own in route(words, ours.draw.pools):
             for word in own:
                 self.model.learn(pool, word, self.now)
+        live = self.model.settle(ours.id, ours.draw, actual, self.now, round(ago * 1000))
         self.exact = self.exact and not words and ours.draw.need.covers(actual)
         arguments = {"used": used, "counted_ago": ago, "corrections": words}
         assert self.runner.run(self.memory.settle(ours, self.time, **arguments)) == live  # type: ignore[arg-type]
