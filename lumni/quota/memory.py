@@ -137,7 +137,7 @@ class MemoryStore:
         if state is None:
             state = self._pools[pool.id] = PoolState()
         if state.windows is not pool.windows:
-            state.configure(pool.windows, pool.transit_ms)
+            state.configure(pool.windows)
         return state
 
     def _state(self, pool: Pool, now: int) -> PoolState:
@@ -150,7 +150,7 @@ class MemoryStore:
             if word.key:
                 if word.key not in state.meters:
                     state.meters[word.key] = Meter(Window.learned(word.key))
-                    state.configure(state.windows or (), state.transit)
+                    state.configure(state.windows or ())
                 meter = state.meters[word.key]
                 meter.learn(word, now, state.reserved(meter.window))
             elif word.refused:

@@ -4,6 +4,7 @@ Times are seconds and wall-clock times are Unix time, unless a name ends in ``_m
 whole tokens. Stores keep time in whole milliseconds.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -124,18 +125,18 @@ class Pool:
     id: str
     windows: tuple[Window, ...] = ()
 
-    @cached_property
-    def transit_ms(self) -> int:
-        """When a request that was reserved has surely been counted, after so many milliseconds.
-
-        Five seconds, and a fifth of the shortest window's period if that is less: there, to wait longer would cost
-        more than the refusal of a call that was under way for so much longer than the one before.
-        """
-        return min([TRANSIT_MS, *(window.period_ms // 5 for window in self.windows if window.lands)])
-
     def __post_init__(self) -> None:
         if len({window.key for window in self.windows}) != len(self.windows):
             raise ValueError(f"pool {self.id!r} has two windows of the same kind and period")
+
+
+def transit_ms(windows: Iterable[Window]) -> int:
+    """When a request that was reserved has surely been counted by a pool's provider, after so many milliseconds.
+
+    Five seconds, and a fifth of the shortest window's period if that is less: there, to wait longer would cost more
+    than the refusal of a call that was under way for so much longer than the one before.
+    """
+    return min([TRANSIT_MS, *(window.period_ms // 5 for window in windows if window.lands)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Draw:
 class Reservation:
     """Held capacity. It counts as used until it is settled or released, or until it expires with its process.
 
-    Its requests count as made ``Pool.transit_ms`` after it, its tokens when it is settled.
+    Its requests count as made ``transit_ms`` after it, its tokens when it is settled.
     """
 
     id: str

@@ -237,14 +237,12 @@ end
 local function load(i)
   local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
   local flat, extra = redis.call('HGETALL', pool.key), {}
-  pool.transit = TRANSIT
   for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
   local specs = cjson.decode(ARGV[2 + i])
   if request.member then shared.renew(pool, specs) end
   for j, spec in ipairs(specs) do
     pool.windows[j] = window(pool, unpack(spec))
     pool.known[spec[1]] = pool.windows[j]
-    if pool.windows[j].lands then pool.transit = math.min(pool.transit, math.floor(pool.windows[j].period / 5)) end
   end
   for field in pairs(pool.fields) do
     local key = string.sub(field, 2)
@@ -352,8 +350,16 @@ local function member(id, at, need)
   return string.format('%s:%.0f:%.0f:%.0f:%.0f', id, at, need[1], need[2], need[3])
 end
 
+local function transit(pool)
+  local least = TRANSIT
+  for _, w in ipairs(pool.windows) do
+    if w.lands then least = math.min(least, math.floor(w.period / 5)) end
+  end
+  return least
+end
+
 local function hold(pool, name, at, expires, need)
-  local lands = math.min(at + pool.transit, expires)
+  local lands = math.min(at + transit(pool), expires)
   redis.call('ZADD', pool.key .. ':held', expires, name)
   redis.call('ZADD', pool.key .. ':air', lands, name)
   for _, key in ipairs({':held', ':air'}) do
@@ -384,7 +390,7 @@ local function finish(pool, id, at, need, actual, counted, over)
     elseif n > need[1] then
       charge(pool, w, n - need[1], when)
     else
-      uncharge(pool, w, need[1] - n, at + pool.transit)
+      uncharge(pool, w, need[1] - n, at + transit(pool))
     end
   end
   return true

@@ -40,7 +40,7 @@ milliseconds = st.integers(0, 90_000).map(lambda ms: ms / 1000)
 corrections = st.builds(
     Correction,
     st.sampled_from([None, "requests", "tokens", "input_tokens", "output_tokens"]),
-    st.sampled_from([20, 30, 45, 60, 600, 3600, 86400]),
+    st.sampled_from([1, 20, 30, 45, 60, 600, 3600, 86400]),
     st.none() | st.integers(0, 150),
     st.none() | st.integers(0, 120),
     st.none() | milliseconds,
