@@ -18,6 +18,8 @@ from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
+from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -34,6 +36,8 @@ class Services:
     upstream: Upstream
     database: Database
     writer: RecordWriter
+    metrics: Metrics
+    recent: Recent
     pipeline: Pipeline
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -65,10 +69,13 @@ class Services:
             health = HealthChecks(quota, Prober(), settings.health_check_interval)
             health.start()
             opened.push_async_callback(health.close)
-            sinks: list[Sink] = [writer, LogSink()]
+            metrics, recent = Metrics(catalogue), Recent()
+            sinks: list[Sink] = [writer, metrics, recent, LogSink()]
             pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
             closing = opened.pop_all()
-        return cls(settings, catalogue, keyring, new_key, quota, upstream, database, writer, pipeline, closing)
+        return cls(
+            settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, pipeline, closing
+        )
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
