@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
+from lumni.intelligence.groups import START
 from lumni.intelligence.model import Availability, Candidate, Classification
 from lumni.intelligence.names import is_automatic
 from lumni.intelligence.sieve import is_blocked
@@ -44,6 +45,7 @@ def _task(classification: Classification) -> str:
     powerful = classification.task_type == "powerful"
     if any(factor.name == ASKED for factor in classification.factors):
         return f"{classification.task_type} ({ASKED})"
-    names = [factor.name for factor in classification.factors if (factor.weight > 0) == powerful][:2]
+    factors = (factor for factor in classification.factors if factor.name != START)
+    names = [factor.name for factor in factors if (factor.weight > 0) == powerful][:2]
     why = " and ".join(names) or "nothing suggests a hard task"
     return f"{classification.task_type} ({min(99, round(100 * classification.confidence))} %): {why}"

@@ -7,16 +7,21 @@ from typing import Any
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
 from lumni.intelligence import names, sieve
-from lumni.intelligence.classify import classify
+from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
+from lumni.intelligence.features import look
 from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import score
+from lumni.intelligence.rank import headroom, score
+from lumni.intelligence.thread import read
 from lumni.types import Role, TaskType
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
+
+PLENTIFUL = 0.5
+"""The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
 
 
 def plan(
@@ -50,7 +55,11 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    classification = classify(body, names.tier_of(requested, catalogue) or hint)
+    thread = read(body)
+    last = look(thread.last, body)
+    classification = judge(
+        thread, last, body, names.tier_of(requested, catalogue) or hint, plentiful=_plentiful(catalogue, availability)
+    )
     task_type = classification.task_type
     preferred = sieve.known_provider(provider, catalogue)
     stages = names.stages(requested, task_type, catalogue, fallback=fallback)
@@ -59,8 +68,8 @@ def plan(
     eligible = sieve.permitted(eligible, requested, named, person, role)
     if preferred and not fallback:
         eligible = sieve.only_provider(eligible, preferred, requested)
-    needs = needs or needs_of(body)
-    domain = domain_of(body, needs)
+    needs = needs or needs_of(body, thread)
+    domain = domain_of(last, needs)
     eligible = sieve.fitting(eligible, needs)
     eligible = sieve.available(eligible, availability)
     known = {d.id: _known(d, domain, scores) for d in eligible.left}
@@ -74,6 +83,13 @@ def plan(
         + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest),
         domain=domain,
     )
+
+
+def _plentiful(catalogue: Catalogue, availability: Mapping[str, Availability]) -> bool:
+    """Whether the strong tier's quota isn't scarce: half of it is left on average, over all enabled models."""
+    strong = [availability.get(d.id, FREE) for d in catalogue.deployments if d.enabled and d.tier == "powerful"]
+    left = [0.0 if known.blocked else headroom(known) for known in strong]
+    return not left or sum(left) >= PLENTIFUL * len(left)
 
 
 def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Score | None:

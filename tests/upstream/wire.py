@@ -125,7 +125,8 @@ class Line:
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
-        self.pipeline = Pipeline(self.catalogue, self.quota, self.upstream, [self])
+        strategy = self.settings.routing_strategy
+        self.pipeline = Pipeline(self.catalogue, self.quota, self.upstream, [self], strategy=strategy)
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
