@@ -1,0 +1,161 @@
+"""Portkey's view of requests: one log for each, and one for every call that failed on the way, as spans of one trace.
+
+No log holds a prompt or an answer, and students appear under pseudonyms. The form is that of ``POST /logs`` in
+Portkey's OpenAPI document (``CustomLog``).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import orjson
+
+from lumni.telemetry.outbox import Outbox
+from lumni.types import Attempt, Json, Outcome, RequestRecord
+
+BASE_URL = "https://api.portkey.ai/v1"
+REDACTED = "[redacted]"
+LONGEST_VALUE = 128  # characters of a metadata value
+CENTS = 10_000_000  # nano-USD
+# A log needs the address that was called; those of a school's own servers are nobody's business.
+REQUEST_URL = "https://lumni.invalid/v1/chat/completions"
+
+# Portkey's name of a provider where it isn't LiteLLM's (Portkey's gateway, ``src/providers``).
+SLUGS: Mapping[str, str] = {
+    "azure": "azure-openai",
+    "cohere_chat": "cohere",
+    "codestral": "mistral-ai",
+    "fireworks_ai": "fireworks-ai",
+    "gemini": "google",
+    "mistral": "mistral-ai",
+    "novita": "novita-ai",
+    "nvidia_nim": "nvidia",
+    "ollama_chat": "ollama",
+    "perplexity": "perplexity-ai",
+    "together_ai": "together-ai",
+    "vertex_ai": "vertex-ai",
+    "xai": "x-ai",
+}
+SAME = frozenset(
+    "anthropic cerebras cohere deepinfra deepseek github groq huggingface hyperbolic ollama openai openrouter sambanova".split()
+)
+OWN = "openai"  # of servers and providers that Portkey doesn't know: they speak OpenAI's format
+
+
+class PortkeySink:
+    """A sink of records. ``secret`` keys the pseudonyms: the same student has the same one while it stays the same."""
+
+    def __init__(self, outbox: Outbox, secret: bytes, environment: str) -> None:
+        self.outbox = outbox
+        self._secret = secret
+        self._environment = environment
+
+    def write(self, record: RequestRecord) -> None:
+        for entry in self.entries(record):
+            self.outbox.put(orjson.dumps(entry))
+
+    def entries(self, record: RequestRecord) -> list[Json]:
+        """The logs of one request, its own first."""
+        failed = [one for one in record.attempts if one.outcome not in (Outcome.OK, Outcome.SKIPPED)]
+        return [self._request(record), *(self._call(record, one, place) for place, one in enumerate(failed, 1))]
+
+    def pseudonym(self, person: str) -> str:
+        """What Portkey knows a student by."""
+        return "u_" + hmac.new(self._secret, person.encode(), hashlib.sha256).hexdigest()[:16]
+
+    def _request(self, record: RequestRecord) -> Json:
+        last = record.attempts[-1] if record.attempts else None
+        provider = record.provider or (last.provider if last else "")
+        model = record.model or (last.model if last else record.requested_model)
+        usage = {
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "total_tokens": record.prompt_tokens + record.completion_tokens,
+        }
+        body: Json = _error(record.error_code or str(record.outcome))
+        if record.deployment:
+            message = {"role": "assistant", "content": REDACTED}
+            choice = {"index": 0, "message": message, "finish_reason": record.finish_reason}
+            body = {"object": "chat.completion", "model": _bare(model), "choices": [choice], "usage": usage}
+        taken = record.latency_ms if record.ttft_ms is None else record.ttft_ms
+        metadata = {
+            "span_id": record.request_id,
+            "span_name": record.surface,
+            "requested_model": record.requested_model,
+            "task_type": record.task_type,
+            "confidence": None if record.confidence is None else f"{record.confidence:.2f}",
+            "attempts": len(record.attempts),
+            "cached": record.cached,
+            "latency_ms": round(record.latency_ms),
+            "queued_ms": round(record.queued_ms),
+        }
+        log = self._log(record, provider, model, record.status, body, record.created_at, taken, metadata)
+        log["request"]["body"] |= {"stream": record.stream}
+        log["response"]["streamingMode"] = record.stream
+        log["output"] = {
+            "tokens": {"requestUnits": usage["prompt_tokens"], "responseUnits": usage["completion_tokens"]}
+        }
+        if record.billed_cost:
+            log["output"]["cost"] = {"cost": record.billed_cost / CENTS, "currency": "USD"}
+        return log
+
+    def _call(self, record: RequestRecord, attempt: Attempt, place: int) -> Json:
+        started = record.created_at + timedelta(milliseconds=attempt.started_ms)
+        metadata = {
+            "span_id": f"{record.request_id}-{place}",
+            "parent_span_id": record.request_id,
+            "span_name": "upstream call",
+        }
+        # Calls that ended without a status: 504 for want of time, else 503.
+        status = attempt.status or (504 if attempt.outcome is Outcome.TIMEOUT else 503)
+        return self._log(
+            record, attempt.provider, attempt.model, status, _error(str(attempt.outcome)), started,
+            attempt.duration_ms, {**metadata, "deployment": attempt.deployment, "outcome": attempt.outcome},
+        )  # fmt: skip
+
+    def _log(
+        self, record: RequestRecord, provider: str, model: str, status: int, body: Json, started: datetime,
+        milliseconds: float, metadata: Mapping[str, object],
+    ) -> Json:  # fmt: skip
+        person = record.student or (f"{record.key_id}/{record.label}" if record.label else record.key_id)
+        named = {
+            "trace_id": record.request_id,
+            "_user": self.pseudonym(person),
+            "_environment": self._environment,
+            "course": record.course,
+            "provider": provider,
+            "deployment": record.deployment,
+            "outcome": record.outcome,
+            **metadata,
+        }
+        return {
+            "request": {
+                "url": REQUEST_URL,
+                "method": "POST",
+                "headers": {},
+                "provider": slug(provider),
+                "body": {"model": _bare(model), "messages": [{"role": "user", "content": REDACTED}]},
+            },
+            "response": {"status": status, "headers": {}, "body": body, "response_time": round(milliseconds)},
+            "metadata": {name: _text(value) for name, value in named.items() if value not in (None, "")},
+            "createdAt": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+
+
+def slug(provider: str) -> str:
+    """Portkey's name of a provider."""
+    return SLUGS.get(provider) or (provider if provider in SAME else OWN)
+
+
+def _bare(model: str) -> str:
+    """A model's name without LiteLLM's prefix: that is what Portkey has prices for."""
+    return model.split("/", 1)[1] if "/" in model else model
+
+
+def _text(value: object) -> str:
+    return (str(value).lower() if isinstance(value, bool) else str(value))[:LONGEST_VALUE]
+
+
+def _error(code: str) -> Json:
+    return {"error": {"code": code, "message": code}}
