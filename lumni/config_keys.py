@@ -33,6 +33,8 @@ SETTING_KEYS: Mapping[str, str] = {
     "breaker.failureThreshold": "breaker_threshold",
     "breaker.recoveryTimeout": "breaker_recovery",
     "monitoring.healthCheckInterval": "health_check_interval",
+    "academic.taskClassification.enabled": "classify_tasks",
+    "academic.taskClassification.autoDetect": "auto_detect_tasks",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
@@ -54,8 +56,6 @@ LATER_KEYS: Mapping[str, Any] = {
     "portkey.cache.ttl": int,  # seconds
     "portkey.retry.attempts": int,
     "portkey.retry.onStatusCodes": list[int],
-    "academic.taskClassification.enabled": bool,
-    "academic.taskClassification.autoDetect": bool,
     "academic.benchmarkSelection.enabled": bool,
     "academic.benchmarkSelection.weights.benchmarkRanking": float,
     "academic.benchmarkSelection.weights.benchmarkScore": float,

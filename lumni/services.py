@@ -12,6 +12,7 @@ from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
+from lumni.intelligence import Classifying, classify
 from lumni.people.keyring import Keyring, open_keyring
 from lumni.quota.service import Quota
 from lumni.settings import Settings
@@ -22,6 +23,13 @@ from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
+
+
+def classifying_of(settings: Settings) -> Classifying:
+    """Who may say how hard a task is: Lumni, only the client, or nobody."""
+    if not settings.classify_tasks:
+        return "never"
+    return "auto" if settings.auto_detect_tasks else "asked"
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,12 @@ class Services:
             opened.push_async_callback(health.close)
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink()]
-            pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
+            classifying = classifying_of(settings)
+            if classifying != "never":
+                classify({})  # reads the weights, so that the first student needn't wait for that
+            pipeline = Pipeline(
+                catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy, classifying
+            )
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, pipeline, closing

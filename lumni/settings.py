@@ -121,6 +121,8 @@ class Settings(BaseSettings):
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
     )
     routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
+    classify_tasks: bool = Field(True, description="Whether tasks are classified at all.")
+    auto_detect_tasks: bool = Field(True, description="Whether Lumni classifies; off: only the client, by `taskType`.")
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 

@@ -1,6 +1,7 @@
 """The straight line: one chat request, from who asks to what happened."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Sequence
 
 from lumni import intelligence
@@ -13,12 +14,14 @@ from lumni.gateway.ordering import reorder
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
 from lumni.gateway.turn import Turn
-from lumni.intelligence import Availability, Plan
+from lumni.intelligence import Availability, Classifying, Plan
 from lumni.quota.service import Quota
 from lumni.types import ChatRequest, Json, Outcome, Principal, RoutingStrategy
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.client import Upstream
 from lumni.upstream.failures import AttemptFailed
+
+logger = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -32,11 +35,13 @@ class Pipeline:
         sinks: Sequence[Sink],
         scores: Scores | None = None,
         strategy: RoutingStrategy = "auto",
+        classifying: Classifying = "auto",
     ) -> None:
         self._catalogue = catalogue
         self._scores = scores
         self._quota = quota
         self._strategy: RoutingStrategy = strategy
+        self._classifying: Classifying = classifying
         self._upstream = upstream
         self._sinks = sinks
         self.drain = Drain()
@@ -49,7 +54,7 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks)
         try:
-            case.admission = await admission.enter(self._quota, request, principal)
+            case.admission = await admission.enter(self._quota.students, request, principal)
             case.plan = plan = await self._plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
@@ -88,7 +93,10 @@ class Pipeline:
             person=principal.student or (request.label if principal.role == "admin" else None),
             role=principal.role,
             scores=self._scores,
+            classifying=self._classifying,
         )
+        if plan.failure:
+            logger.error("request %s is served in the model list's order: %s", request.request_id, plan.failure)
         strategy = request.strategy or self._strategy
         return plan if strategy == "auto" else reorder(plan, strategy, self._quota, standings)
 

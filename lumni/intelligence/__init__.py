@@ -3,12 +3,13 @@
 from lumni.intelligence.classify import classify
 from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Plan
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.plan import plan
+from lumni.intelligence.plan import Classifying, plan
 
 __all__ = [
     "Availability",
     "Candidate",
     "Classification",
+    "Classifying",
     "Exclusion",
     "Factor",
     "Needs",

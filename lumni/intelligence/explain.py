@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.groups import START
-from lumni.intelligence.model import Availability, Candidate, Classification
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification
 from lumni.intelligence.names import is_automatic
 from lumni.intelligence.sieve import is_blocked
 
@@ -24,8 +24,9 @@ def reason(
     """
     winner = candidates[0].deployment
     automatic = is_automatic(requested, catalogue)
-    parts = [_task(classification) if automatic else f"you asked for {requested}"]
-    if automatic and all(c.deployment.tier != classification.task_type for c in candidates):
+    classified = classification is not UNCLASSIFIED
+    parts = [_task(classification) if automatic and classified else f"you asked for {requested}"]
+    if automatic and classified and all(c.deployment.tier != classification.task_type for c in candidates):
         parts.append(f"no {classification.task_type} model can serve it now")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")
@@ -36,7 +37,7 @@ def reason(
     elif len(candidates) == 1:
         parts.append(f"{winner.id} is the only candidate")
     else:
-        which = "best" if automatic else "first"
+        which = "best" if automatic and classified else "first"
         parts.append(f"{winner.id} is the {which} available of {len(candidates)} candidates")
     return "; ".join(parts)
 

@@ -35,6 +35,10 @@ class Classification:
     abstained: bool = False
 
 
+UNCLASSIFIED = Classification("powerful", 0.5)
+"""Stands where nothing was classified: it is neither shown nor recorded."""
+
+
 class Availability(NamedTuple):
     """What the quota knows of a deployment now: ``headroom`` in [0, 1], and why it can't be called, if it can't.
 
@@ -67,13 +71,21 @@ class Exclusion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Ranked candidates, the best first (never empty), and everything that was left out with its reason."""
+    """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
+
+    ``failure`` is empty, or the mistake in this program that made it fall back to the order of the model list.
+    """
 
     classification: Classification
     candidates: tuple[Candidate, ...]
     reason: str
     excluded: tuple[Exclusion, ...] = field(default=())
     domain: Domain = "reasoning"
+    failure: str = ""
+
+    @property
+    def classified(self) -> bool:
+        return self.classification is not UNCLASSIFIED
 
     @property
     def winner(self) -> Deployment:

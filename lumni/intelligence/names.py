@@ -34,13 +34,17 @@ def tier_of(requested: str, catalogue: Catalogue) -> TaskType | None:
     return next((tier for tier in TIERS if tier == name and is_automatic(requested, catalogue)), None)
 
 
-def stages(requested: str, task_type: TaskType, catalogue: Catalogue, *, fallback: bool) -> tuple[Stage, ...]:
+def stages(requested: str, task_type: TaskType | None, catalogue: Catalogue, *, fallback: bool) -> tuple[Stage, ...]:
     """The deployments, enabled or not, that may serve ``requested``, each in the first stage that names it.
+
+    Without a ``task_type``, what is left to Lumni goes in the order of the model list.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
     """
     if is_automatic(requested, catalogue):
+        if task_type is None:
+            return (Stage(tuple(catalogue.deployments), strict=True),)
         return tuple(_tiers(task_type, catalogue))
     members = catalogue.resolve(requested)
     if not members:

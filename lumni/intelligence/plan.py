@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
+from lumni.errors import LumniError
 from lumni.intelligence import names, sieve
 from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
 from lumni.intelligence.features import look
-from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.rank import headroom, score
 from lumni.intelligence.thread import read
@@ -22,6 +24,8 @@ FREE = Availability()
 
 PLENTIFUL = 0.5
 """The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
+
+Classifying = Literal["auto", "asked", "never"]
 
 
 def plan(
@@ -37,6 +41,7 @@ def plan(
     person: str | None = None,
     role: Role = "student",
     scores: Scores | None = None,
+    classifying: Classifying = "auto",
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -45,6 +50,10 @@ def plan(
     preference; without ``fallback`` it is a condition, and exactly one candidate is kept. ``availability`` is by
     deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``. ``scores`` say how
     good a model is in the task's domain; without them that is unknown of all.
+
+    ``classifying`` is ``auto``; ``asked`` classifies only what the client herself does by ``hint`` or by name;
+    ``never`` classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list.
+    So is everything if classifying or ranking fails by a mistake in this program: ``Plan.failure`` says how.
 
     ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
 
@@ -55,34 +64,93 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    thread = read(body)
-    last = look(thread.last, body)
-    classification = judge(
-        thread, last, body, names.tier_of(requested, catalogue) or hint, plentiful=_plentiful(catalogue, availability)
+    wish = _Wish(
+        requested, body, names.tier_of(requested, catalogue) or hint, provider, fallback, catalogue, availability
     )
-    task_type = classification.task_type
-    preferred = sieve.known_provider(provider, catalogue)
-    stages = names.stages(requested, task_type, catalogue, fallback=fallback)
-    eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), requested)
-    named = () if names.is_automatic(requested, catalogue) else tuple(d.id for d in stages[0].deployments)
-    eligible = sieve.permitted(eligible, requested, named, person, role)
-    if preferred and not fallback:
-        eligible = sieve.only_provider(eligible, preferred, requested)
-    needs = needs or needs_of(body, thread)
+    who = (person, role)
+    try:
+        return _ranked(wish, _Means(needs, scores, classifying), who)
+    except LumniError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a mistake here must not cost a student her answer)
+        return _in_order(wish, who, f"{type(error).__name__}: {error}")
+
+
+class _Wish(NamedTuple):
+    """What a client asks for, and among what. ``asked`` is the tier that she names herself."""
+
+    requested: str
+    body: Mapping[str, Any]
+    asked: TaskType | None
+    provider: str | None
+    fallback: bool
+    catalogue: Catalogue
+    availability: Mapping[str, Availability]
+
+
+class _Means(NamedTuple):
+    """What a plan is made with."""
+
+    needs: Needs | None
+    scores: Scores | None
+    classifying: Classifying
+
+
+def _ranked(wish: _Wish, means: _Means, who: tuple[str | None, Role]) -> Plan:
+    thread = read(wish.body)
+    last = look(thread.last, wish.body)
+    classification = UNCLASSIFIED
+    if means.classifying == "auto" or (means.classifying == "asked" and wish.asked):
+        plentiful = _plentiful(wish.catalogue, wish.availability)
+        classification = judge(thread, last, wish.body, wish.asked, plentiful=plentiful)
+    tier = wish.asked if classification is UNCLASSIFIED else classification.task_type
+    preferred, stages, eligible = _permitted(wish, tier, who)
+    needs = means.needs or needs_of(wish.body, thread)
     domain = domain_of(last, needs)
-    eligible = sieve.fitting(eligible, needs)
-    eligible = sieve.available(eligible, availability)
-    known = {d.id: _known(d, domain, scores) for d in eligible.left}
-    ranked = _rank(eligible.left, stages, preferred, task_type, availability, known)
-    kept, rest = (ranked, ()) if fallback else (ranked[:1], ranked[1:])
-    return Plan(
-        classification=classification,
-        candidates=kept,
-        reason=reason(requested, classification, ranked, preferred, availability, catalogue),
-        excluded=eligible.excluded
-        + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest),
-        domain=domain,
+    eligible = sieve.available(sieve.fitting(eligible, needs), wish.availability)
+    known = {d.id: _known(d, domain, means.scores) for d in eligible.left}
+    scored = [score(d, tier, wish.availability.get(d.id, FREE), known[d.id]) for d in eligible.left]
+    return _plan(
+        wish, classification, _sorted(scored, stages, preferred, wish.availability), eligible, preferred, domain
     )
+
+
+def _in_order(wish: _Wish, who: tuple[str | None, Role], failure: str) -> Plan:
+    """Without a thought about the task: as the model list says, without those who may not serve the request."""
+    preferred, stages, eligible = _permitted(wish, wish.asked, who)
+    strict = [stage._replace(strict=True) for stage in stages]
+    eligible = sieve.available(eligible, wish.availability)
+    candidates = _sorted([Candidate(d, 0.0, {}) for d in eligible.left], strict, preferred, wish.availability)
+    return replace(_plan(wish, UNCLASSIFIED, candidates, eligible, preferred, "reasoning"), failure=failure)
+
+
+def _permitted(
+    wish: _Wish, tier: TaskType | None, who: tuple[str | None, Role]
+) -> tuple[str | None, tuple[names.Stage, ...], sieve.Sieve]:
+    """The preferred provider, the stages, and who is left of them by the client's words and the accounts' terms."""
+    preferred = sieve.known_provider(wish.provider, wish.catalogue)
+    stages = names.stages(wish.requested, tier, wish.catalogue, fallback=wish.fallback)
+    eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), wish.requested)
+    automatic = names.is_automatic(wish.requested, wish.catalogue)
+    named = () if automatic else tuple(d.id for d in stages[0].deployments)
+    eligible = sieve.permitted(eligible, wish.requested, named, *who)
+    if preferred and not wish.fallback:
+        eligible = sieve.only_provider(eligible, preferred, wish.requested)
+    return preferred, stages, eligible
+
+
+def _plan(
+    wish: _Wish,
+    classification: Classification,
+    ranked: tuple[Candidate, ...],
+    eligible: sieve.Sieve,
+    preferred: str | None,
+    domain: Domain,
+) -> Plan:
+    kept, rest = (ranked, ()) if wish.fallback else (ranked[:1], ranked[1:])
+    dropped = tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest)
+    why = reason(wish.requested, classification, ranked, preferred, wish.availability, wish.catalogue)
+    return Plan(classification, kept, why, eligible.excluded + dropped, domain)
 
 
 def _plentiful(catalogue: Catalogue, availability: Mapping[str, Availability]) -> bool:
@@ -97,13 +165,11 @@ def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Sco
     return scores.score(model, domain) if scores is not None and model is not None else None
 
 
-def _rank(
-    deployments: Sequence[Deployment],
+def _sorted(
+    candidates: Sequence[Candidate],
     stages: Sequence[names.Stage],
     preferred: str | None,
-    task_type: TaskType,
     availability: Mapping[str, Availability],
-    known: Mapping[str, Score | None],
 ) -> tuple[Candidate, ...]:
     """By: free (or how soon), preferred provider, stage, score, priority, the file's order."""
     place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
@@ -115,8 +181,7 @@ def _rank(
         wait = _wait(deployment, availability)
         return wait, deployment.provider != preferred, stage, order, deployment.priority
 
-    scored = (score(d, task_type, availability.get(d.id, FREE), known[d.id]) for d in deployments)
-    ranked = (c._replace(rank=(c.deployment.provider != preferred, place[c.deployment.id][0])) for c in scored)
+    ranked = (c._replace(rank=(c.deployment.provider != preferred, place[c.deployment.id][0])) for c in candidates)
     return tuple(sorted(ranked, key=key))
 
 

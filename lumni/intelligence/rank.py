@@ -48,13 +48,13 @@ def cost_efficiency(deployment: Deployment) -> float:
     return 1 / (1 + max(0.0, blended))
 
 
-def tier_match(deployment: Deployment, task_type: TaskType) -> float:
+def tier_match(deployment: Deployment, task_type: TaskType | None) -> float:
     """1 when the model is of the strength that the task needs, else 0."""
     return 1.0 if deployment.tier == task_type else 0.0
 
 
 def score(
-    deployment: Deployment, task_type: TaskType, availability: Availability, known: Score | None = None
+    deployment: Deployment, task_type: TaskType | None, availability: Availability, known: Score | None = None
 ) -> Candidate:
     """The candidate with its weighted parts; ``score`` in [0, 1] is their sum. ``known`` is its model in the domain."""
     values = {

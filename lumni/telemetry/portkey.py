@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from lumni.catalogue.model import Catalogue
+from lumni.money import to_usd
+from lumni.telemetry.names import Names
 from lumni.telemetry.outbox import Outbox
 from lumni.types import Attempt, Json, Outcome, RequestRecord
 
 BASE_URL = "https://api.portkey.ai/v1"
 REDACTED = "[redacted]"
 LONGEST_VALUE = 128  # characters of a metadata value
-CENTS = 10_000_000  # nano-USD
+CENT = 10_000_000  # nano-USD: Portkey counts costs in cents
 # A log needs the address that was called; those of a school's own servers are nobody's business.
 REQUEST_URL = "https://lumni.invalid/v1/chat/completions"
 
@@ -37,17 +40,19 @@ SLUGS: Mapping[str, str] = {
     "vertex_ai": "vertex-ai",
     "xai": "x-ai",
 }
-SAME = frozenset(
-    "anthropic cerebras cohere deepinfra deepseek github groq huggingface hyperbolic ollama openai openrouter sambanova".split()
-)
+SAME = frozenset({
+    "anthropic", "cerebras", "cohere", "deepinfra", "deepseek", "github", "groq", "huggingface", "hyperbolic", "ollama",
+    "openai", "openrouter", "sambanova",
+})  # fmt: skip
 OWN = "openai"  # of servers and providers that Portkey doesn't know: they speak OpenAI's format
 
 
 class PortkeySink:
     """A sink of records. ``secret`` keys the pseudonyms: the same student has the same one while it stays the same."""
 
-    def __init__(self, outbox: Outbox, secret: bytes, environment: str) -> None:
+    def __init__(self, outbox: Outbox, catalogue: Catalogue, secret: bytes, environment: str) -> None:
         self.outbox = outbox
+        self._names = Names(catalogue)
         self._secret = secret
         self._environment = environment
 
@@ -67,7 +72,8 @@ class PortkeySink:
     def _request(self, record: RequestRecord) -> Json:
         last = record.attempts[-1] if record.attempts else None
         provider = record.provider or (last.provider if last else "")
-        model = record.model or (last.model if last else record.requested_model)
+        group = self._names.group(record.requested_model)
+        model = record.model or (last.model if last else group)
         usage = {
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,
@@ -82,11 +88,13 @@ class PortkeySink:
         metadata = {
             "span_id": record.request_id,
             "span_name": record.surface,
-            "requested_model": record.requested_model,
+            "model_group": group,
             "task_type": record.task_type,
             "confidence": None if record.confidence is None else f"{record.confidence:.2f}",
             "attempts": len(record.attempts),
             "cached": record.cached,
+            "list_cost_usd": _usd(record.list_cost),
+            "billed_cost_usd": _usd(record.billed_cost),
             "latency_ms": round(record.latency_ms),
             "queued_ms": round(record.queued_ms),
         }
@@ -97,7 +105,7 @@ class PortkeySink:
             "tokens": {"requestUnits": usage["prompt_tokens"], "responseUnits": usage["completion_tokens"]}
         }
         if record.billed_cost:
-            log["output"]["cost"] = {"cost": record.billed_cost / CENTS, "currency": "USD"}
+            log["output"]["cost"] = {"cost": record.billed_cost / CENT, "currency": "USD"}
         return log
 
     def _call(self, record: RequestRecord, attempt: Attempt, place: int) -> Json:
@@ -155,6 +163,10 @@ def _bare(model: str) -> str:
 
 def _text(value: object) -> str:
     return (str(value).lower() if isinstance(value, bool) else str(value))[:LONGEST_VALUE]
+
+
+def _usd(cost: int | None) -> str | None:
+    return None if cost is None else f"{to_usd(cost):f}"
 
 
 def _error(code: str) -> Json:
