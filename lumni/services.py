@@ -20,6 +20,8 @@ from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.outbox import Outbox
+from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
@@ -46,6 +48,7 @@ class Services:
     writer: RecordWriter
     metrics: Metrics
     recent: Recent
+    outboxes: tuple[Outbox, ...]
     pipeline: Pipeline
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -79,6 +82,12 @@ class Services:
             opened.push_async_callback(health.close)
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink()]
+            outboxes = []
+            if portkey := make_portkey(settings, catalogue, worker):
+                portkey.outbox.start()
+                opened.push_async_callback(portkey.outbox.close)
+                outboxes.append(portkey.outbox)
+                sinks.append(portkey)
             classifying = classifying_of(settings)
             if classifying != "never":
                 classify({})  # reads the weights, so that the first student needn't wait for that
@@ -87,8 +96,9 @@ class Services:
             )
             closing = opened.pop_all()
         return cls(
-            settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, pipeline, closing
-        )
+            settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, tuple(outboxes),
+            pipeline, closing,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""

@@ -48,7 +48,7 @@ async def metrics(
     wants_json = window_minutes or provider or "application/json" in request.headers.get("accept", "")
     if format == "json" or (format is None and wants_json):
         return _json(await _summary(services, window_minutes, provider))
-    families = await gauges.families(services.quota, services.database, services.writer)
+    families = await gauges.families(services.quota, services.database, services.writer, services.outboxes)
     return Response(render(services.metrics.registry, families), media_type=CONTENT_TYPE)
 
 

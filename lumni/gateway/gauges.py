@@ -14,13 +14,16 @@ from lumni.quota.service import Quota, Standing
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter
+from lumni.telemetry.outbox import Outbox
 
 DATABASE_SECONDS = 2.0  # for an answer; Prometheus itself gives up after ten
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 STANDINGS = ("available", "exhausted", "broken")
 
 
-async def families(quota: Quota, database: Database, writer: RecordWriter) -> list[Metric]:
+async def families(
+    quota: Quota, database: Database, writer: RecordWriter, outboxes: Sequence[Outbox] = ()
+) -> list[Metric]:
     """Every gauge, read now. A store that doesn't answer costs its own figures only."""
     rows, standings, up = await asyncio.gather(
         quota.rows(), quota.standings(), _answers(database), return_exceptions=False
@@ -30,6 +33,7 @@ async def families(quota: Quota, database: Database, writer: RecordWriter) -> li
         *_quota(rows),
         *_deployments(quota, list(standings.items())),
         *_stores(quota, writer, database_up=up),
+        *_exports(outboxes),
     ]
 
 
@@ -97,6 +101,21 @@ def _stores(quota: Quota, writer: RecordWriter, *, database_up: bool) -> Iterato
     lost.add_metric(["queue_full"], writer.dropped)
     lost.add_metric(["refused"], writer.refused)
     yield lost
+
+
+def _exports(outboxes: Sequence[Outbox]) -> Iterator[Metric]:
+    pending = GaugeMetricFamily("lumni_export_pending", "Entries on their way to a service.", labels=["to"])
+    entries = CounterMetricFamily(
+        "lumni_exports", "Entries for a service by what became of them.", labels=["to", "outcome"]
+    )
+    failures = CounterMetricFamily("lumni_export_failures", "Calls of a service that failed.", labels=["to"])
+    for outbox in outboxes:
+        name, sent = outbox.name.lower(), outbox.sent
+        pending.add_metric([name], outbox.pending)
+        for outcome in ("delivered", "refused", "dropped"):
+            entries.add_metric([name, outcome], getattr(sent, outcome))
+        failures.add_metric([name], sent.failures)
+    return iter((pending, entries, failures))
 
 
 async def _answers(database: Database) -> bool:

@@ -13,11 +13,12 @@ import orjson
 
 from lumni.catalogue.model import Catalogue
 from lumni.money import to_usd
+from lumni.settings import Settings
 from lumni.telemetry.names import Names
 from lumni.telemetry.outbox import Outbox
+from lumni.telemetry.pseudonyms import pseudonym_key
 from lumni.types import Attempt, Json, Outcome, RequestRecord
 
-BASE_URL = "https://api.portkey.ai/v1"
 REDACTED = "[redacted]"
 LONGEST_VALUE = 128  # characters of a metadata value
 CENT = 10_000_000  # nano-USD: Portkey counts costs in cents
@@ -171,3 +172,29 @@ def _usd(cost: int | None) -> str | None:
 
 def _error(code: str) -> Json:
     return {"error": {"code": code, "message": code}}
+
+
+def is_wanted(settings: Settings, catalogue: Catalogue) -> bool:
+    """Whether records go to Portkey: by the setting, else by the model list's callbacks; never without a key."""
+    if settings.portkey_api_key is None or not settings.portkey_api_key.get_secret_value():
+        return False
+    return "portkey" in catalogue.callbacks if settings.portkey_enabled is None else settings.portkey_enabled
+
+
+def make_portkey(settings: Settings, catalogue: Catalogue, worker: int | None = None) -> PortkeySink | None:
+    """The sink, to be started by its outbox, if records are to go to Portkey. ``worker`` is this process's number."""
+    if not is_wanted(settings, catalogue):
+        return None
+    name = "portkey.spill" if worker is None else f"portkey.{worker}.spill"
+    outbox = Outbox("Portkey", logs_url(settings), headers_of(settings), settings.data_dir / name)
+    return PortkeySink(outbox, catalogue, pseudonym_key(settings.data_dir), settings.portkey_environment)
+
+
+def logs_url(settings: Settings) -> str:
+    return f"{settings.portkey_base_url}/logs"
+
+
+def headers_of(settings: Settings) -> dict[str, str]:
+    """What Portkey knows the workspace by."""
+    key = settings.portkey_api_key.get_secret_value() if settings.portkey_api_key else ""
+    return {"x-portkey-api-key": key}
