@@ -5,8 +5,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from lumni.intelligence import Candidate, Plan
+from lumni.quota.model import Amounts
 from lumni.quota.service import Quota, Standing
-from lumni.quota.strategies import Contender, Strategy, order
+from lumni.quota.strategies import Contender, Strategy, order, perishing
 from lumni.types import Usage
 
 TYPICAL = Usage(prompt_tokens=750, completion_tokens=250)  # to compare prices by: three prompt tokens to one of answer
@@ -27,6 +28,23 @@ def reorder(plan: Plan, strategy: Strategy, quota: Quota, standings: Mapping[str
         ordered += [members[place] for place in order(strategy, contenders, turn=turn, gain=gain)]
     winner = ordered[0].deployment
     reason = f"{winner.id} is first by the strategy {strategy}. {plan.reason}"
+    return replace(plan, candidates=tuple(ordered), reason=reason)
+
+
+def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
+    """The plan as it is; while more is asked for than the accounts can sustain, what would be lost is used first.
+
+    What the client asked for stays first. Whoever is served by a neighbour now leaves quota of the best for the next.
+    """
+    need = Amounts(1, TYPICAL.prompt_tokens, TYPICAL.completion_tokens)
+    if len(plan.candidates) < 2 or not quota.pressed(standings, need):
+        return plan
+    ordered: list[Candidate] = []
+    for _, group in groupby(plan.candidates, key=lambda candidate: candidate.rank):
+        ordered += sorted(group, key=lambda c: -perishing(standings.get(c.deployment.id, NOTHING).windows))
+    if ordered[0] is plan.candidates[0]:
+        return replace(plan, candidates=tuple(ordered))
+    reason = f"{ordered[0].deployment.id} has most quota left to lose while the accounts are in demand. {plan.reason}"
     return replace(plan, candidates=tuple(ordered), reason=reason)
 
 

@@ -10,7 +10,7 @@ from lumni.catalogue.scores import Scores
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
-from lumni.gateway.ordering import reorder
+from lumni.gateway.ordering import relieve, reorder
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
 from lumni.gateway.turn import Turn
@@ -54,7 +54,7 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks)
         try:
-            case.admission = await admission.enter(self._quota.students, request, principal)
+            case.admission = await admission.enter(self._quota, request, principal)
             case.plan = plan = await self._plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
@@ -98,7 +98,10 @@ class Pipeline:
         if plan.failure:
             logger.error("request %s is served in the model list's order: %s", request.request_id, plan.failure)
         strategy = request.strategy or self._strategy
-        return plan if strategy == "auto" else reorder(plan, strategy, self._quota, standings)
+        self._quota.traffic.asked(self._quota.clock())
+        if strategy == "auto":
+            return relieve(plan, self._quota, standings)
+        return reorder(plan, strategy, self._quota, standings)
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
         record = case.answered(answer)
