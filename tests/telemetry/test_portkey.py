@@ -142,12 +142,10 @@ async def test_requests_reach_portkey(service: Portkey, provided: Provider, tmp_
         assert answer.status_code == 200
         provided.chat, provided.message = 503, "a text of the provider"
         assert (await lumni.ask("ben")).status_code == 503
-        request = lumni.services
-        assert request.outboxes[0].name == "Portkey"
     assert [log["response"]["status"] for log in service.logs] == [200, 503, 503]
     assert service.logs[0]["metadata"]["trace_id"] == answer.headers["x-lumni-request-id"]
     sent = "".join(service.bodies)
-    private = ("ada", "ben", "grace", "hello", "key-of-one", "a text of the provider", KEY, provided.base)
+    private = ('"ada', '"ben', '"grace', "hello", "key-of-one", "a text of the provider", KEY, provided.base)
     assert not [text for text in private if text in sent]
 
 
