@@ -6,6 +6,7 @@ a client makes up.
 """
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
@@ -14,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from lumni.catalogue.model import Catalogue
-from lumni.money import to_usd
+from lumni.money import NANO_PER_USD
 from lumni.telemetry.names import NONE, Names
 from lumni.types import Attempt, Outcome, RequestRecord
 
@@ -33,88 +34,118 @@ WAITED = 1.0  # milliseconds; less is no wait, only a look at the store
 WELL = frozenset({Outcome.OK, Outcome.CACHED})
 
 
+Metered = TypeVar("Metered", Counter, Histogram)
+
+
+class _Children(dict[tuple[str, ...], Metered]):
+    """The children of a metric by the values of its labels, which ``labels`` would look up at three times the cost."""
+
+    def __init__(self, parent: Metered) -> None:
+        super().__init__()
+        self._parent: Metered = parent
+
+    def __missing__(self, values: tuple[str, ...]) -> Metered:
+        child: Metered = self._parent.labels(*values)
+        self[values] = child
+        return child
+
+
 class Metrics:
-    """A sink of records with a registry of its own. ``write`` costs some twenty microseconds."""
+    """A sink of records with a registry of its own."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._names = Names(catalogue)
-        self.registry = registry = CollectorRegistry()
-        self._responses = Counter(
-            "lumni_client_responses", "Requests of clients by how they ended.",
-            ["surface", "outcome"], registry=registry,
-        )  # fmt: skip
-        self._requested = Counter(
-            "lumni_requested_models", "Requests by the model group that was asked for.", ["model"], registry=registry
+        self.registry = CollectorRegistry()
+        self._count_requests()
+        self._measure_requests()
+        ProcessCollector(registry=self.registry)
+
+    def _count_requests(self) -> None:
+        self._responses = self._counter(
+            "lumni_client_responses", "Requests of clients by how they ended.", "surface", "outcome"
         )
-        self._attempts = Counter(
-            "lumni_upstream_attempts", "Calls of providers by how they ended.",
-            ["provider", "deployment", "outcome"], registry=registry,
+        self._requested = self._counter(
+            "lumni_requested_models", "Requests by the model group that was asked for.", "model"
+        )
+        self._attempts = self._counter(
+            "lumni_upstream_attempts", "Calls of providers by how they ended.", "provider", "deployment", "outcome"
+        )
+        self._decisions = self._counter(
+            "lumni_decisions",
+            "Requests by what they were taken for and the deployment that was called first.",
+            "task_type", "deployment",
         )  # fmt: skip
-        self._decisions = Counter(
-            "lumni_decisions", "Requests by what they were taken for and the deployment that was called first.",
-            ["task_type", "deployment"], registry=registry,
+        self._tokens = self._counter(
+            "lumni_tokens",
+            "Tokens of answers; cached ones are part of prompt, reasoning ones of completion.",
+            "provider", "deployment", "type",
         )  # fmt: skip
-        self._tokens = Counter(
-            "lumni_tokens", "Tokens of answers; cached ones are part of prompt, reasoning ones of completion.",
-            ["provider", "deployment", "type"], registry=registry,
+        self._cost = self._counter(
+            "lumni_cost_usd", "Cost of answers in US dollars: by list price, and as billed.", "provider", "price"
+        )
+
+    def _measure_requests(self) -> None:
+        registry, operation, provider = self.registry, "gen_ai_operation_name", "gen_ai_provider_name"
+        self._duration = self._histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Requests, from arrival to the answer's end.",
+            DURATIONS, operation, provider, "error_type",
         )  # fmt: skip
-        self._cost = Counter(
-            "lumni_cost_usd", "Cost of answers in US dollars: by list price, and as billed.",
-            ["provider", "price"], registry=registry,
+        self._first_token = self._histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Streams, from arrival to their first content.",
+            FIRST_TOKENS, operation, provider,
         )  # fmt: skip
-        self._duration = _histogram(
-            "gen_ai_server_request_duration_seconds", "Requests, from arrival to the answer's end.", DURATIONS,
-            registry, "gen_ai_operation_name", "gen_ai_provider_name", "error_type",
-        )  # fmt: skip
-        self._first_token = _histogram(
-            "gen_ai_server_time_to_first_token_seconds", "Streams, from arrival to their first content.", FIRST_TOKENS,
-            registry, "gen_ai_operation_name", "gen_ai_provider_name",
-        )  # fmt: skip
-        self._usage = _histogram(
-            "gen_ai_client_token_usage", "Tokens of one answer.", TOKENS, registry,
-            "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_token_type",
-        )  # fmt: skip
-        self._call = _histogram(
+        self._usage = self._histogram(
+            "gen_ai_client_token_usage", "Tokens of one answer.", TOKENS, operation, provider, "gen_ai_token_type"
+        )
+        self._call = self._histogram(
             "gen_ai_client_operation_duration_seconds",
-            "Calls of providers, up to the whole answer or a stream's first content; the model only of those that went"
-            " well.",
-            DURATIONS, registry,
-            "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type",
+            "Calls of providers, up to the whole answer or first content; the model only where all went well.",
+            DURATIONS, operation, provider, "gen_ai_request_model", "error_type",
         )  # fmt: skip
-        self._overhead = _histogram(
+        self._overhead = Histogram(
             "lumni_overhead_seconds",
             "What Lumni itself added to requests that one call answered: no waiting in line, no provider.",
-            OVERHEADS, registry,
+            buckets=OVERHEADS, registry=registry,
         )  # fmt: skip
-        self._queued = _histogram(
-            "lumni_queue_wait_seconds", "Waiting in line for quota, of requests that waited.", WAITS, registry
-        )
-        ProcessCollector(registry=registry)
+        self._queued = Histogram(
+            "lumni_queue_wait_seconds", "Waiting in line for quota, of requests that waited.",
+            buckets=WAITS, registry=registry,
+        )  # fmt: skip
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> _Children[Counter]:
+        return _Children(Counter(name, documentation, labels, registry=self.registry))
+
+    def _histogram(
+        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
+    ) -> _Children[Histogram]:
+        return _Children(Histogram(name, documentation, labels, buckets=buckets, registry=self.registry))
 
     def write(self, record: RequestRecord) -> None:
         provider = record.provider or NONE
         error = "" if record.outcome in WELL else str(record.outcome)
-        self._responses.labels(record.surface, record.outcome).inc()
-        self._requested.labels(self._names.group(record.requested_model)).inc()
-        self._duration.labels(CHAT, provider, error).observe(record.latency_ms / 1000)
+        self._responses[record.surface, record.outcome].inc()
+        self._requested[(self._names.group(record.requested_model),)].inc()
+        self._duration[CHAT, provider, error].observe(record.latency_ms / 1000)
         if record.ttft_ms is not None:
-            self._first_token.labels(CHAT, provider).observe(record.ttft_ms / 1000)
+            self._first_token[CHAT, provider].observe(record.ttft_ms / 1000)
         if record.queued_ms >= WAITED:
             self._queued.observe(record.queued_ms / 1000)
         for attempt in record.attempts:
             self._called(attempt)
         if record.attempts and record.task_type:
-            self._decisions.labels(record.task_type, record.attempts[0].deployment).inc()
+            self._decisions[record.task_type, record.attempts[0].deployment].inc()
         if record.deployment:
             self._answered(record, provider, record.deployment)
 
     def _called(self, attempt: Attempt) -> None:
-        self._attempts.labels(attempt.provider, attempt.deployment, attempt.outcome).inc()
+        self._attempts[attempt.provider, attempt.deployment, attempt.outcome].inc()
         if attempt.outcome is Outcome.OK:
             labels = (CHAT, attempt.provider, attempt.model, "")
         else:  # without the model: as many series as outcomes for each would be too many
             labels = (CHAT, attempt.provider, "", str(attempt.outcome))
-        self._call.labels(*labels).observe(attempt.duration_ms / 1000)
+        self._call[labels].observe(attempt.duration_ms / 1000)
 
     def _answered(self, record: RequestRecord, provider: str, deployment: str) -> None:
         for kind, tokens in (
@@ -124,12 +155,12 @@ class Metrics:
             ("reasoning", record.reasoning_tokens),
         ):
             if tokens:
-                self._tokens.labels(provider, deployment, kind).inc(tokens)
-        self._usage.labels(CHAT, provider, "input").observe(record.prompt_tokens)
-        self._usage.labels(CHAT, provider, "output").observe(record.completion_tokens)
+                self._tokens[provider, deployment, kind].inc(tokens)
+        self._usage[CHAT, provider, "input"].observe(record.prompt_tokens)
+        self._usage[CHAT, provider, "output"].observe(record.completion_tokens)
         for price, cost in (("list", record.list_cost), ("billed", record.billed_cost)):
             if cost is not None:
-                self._cost.labels(provider, price).inc(float(to_usd(cost)))
+                self._cost[provider, price].inc(cost / NANO_PER_USD)
         if record.outcome is Outcome.OK and len(record.attempts) == 1:
             whole = record.latency_ms if record.ttft_ms is None else record.ttft_ms
             self._overhead.observe((whole - record.queued_ms - record.attempts[0].duration_ms) / 1000)
@@ -153,9 +184,3 @@ def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
     once = CollectorRegistry(auto_describe=False)
     once.register(_Given([*registry.collect(), *families]))
     return generate_latest(once)
-
-
-def _histogram(
-    name: str, documentation: str, buckets: tuple[float, ...], registry: CollectorRegistry, *labels: str
-) -> Histogram:
-    return Histogram(name, documentation, labels, buckets=buckets, registry=registry)
