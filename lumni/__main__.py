@@ -7,6 +7,7 @@ from lumni.cli.classify import classify
 from lumni.cli.doctor import doctor
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
+from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 from lumni.cli.train import train
@@ -23,6 +24,7 @@ app = typer.Typer(
 for command in (serve, doctor, models, quota, ask, classify, train):
     app.command()(command)
 app.add_typer(lab, name="lab")
+app.add_typer(portkey, name="portkey")
 
 
 def main() -> None:
