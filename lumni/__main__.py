@@ -9,6 +9,7 @@ from lumni.cli.doctor import doctor
 from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
+from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 from lumni.cli.student import app as student
@@ -25,7 +26,8 @@ app = typer.Typer(
 )
 for command in (serve, doctor, models, quota, ask, classify, train):
     app.command()(command)
-for group, name in ((course, "course"), (student, "student"), (key, "key"), (lab, "lab")):
+groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey}
+for name, group in groups.items():
     app.add_typer(group, name=name)
 
 
