@@ -9,6 +9,7 @@ from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.people.keyring import Keyring, open_keyring
@@ -32,6 +33,7 @@ class Services:
     upstream: Upstream
     database: Database
     writer: RecordWriter
+    planner: Planner
     pipeline: Pipeline
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -58,9 +60,10 @@ class Services:
             opened.push_async_callback(quota_file.close)
             opened.push_async_callback(quota.close)
             sinks: list[Sink] = [writer, LogSink()]
-            pipeline = Pipeline(catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy)
+            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
+            pipeline = Pipeline(planner, quota, upstream, sinks)
             closing = opened.pop_all()
-        return cls(settings, catalogue, keyring, new_key, quota, upstream, database, writer, pipeline, closing)
+        return cls(settings, catalogue, keyring, new_key, quota, upstream, database, writer, planner, pipeline, closing)
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""

@@ -110,9 +110,10 @@ class Case:
             "attempts": tuple(self.attempts),
         }
         if plan is not None:
-            task = plan.classification
-            common |= {"task_type": task.task_type, "confidence": task.confidence, "reason": plan.reason}
-            common["factors"] = {factor.name: factor.weight for factor in task.factors}
+            common["reason"] = plan.reason
+            if (task := plan.classification) is not None:
+                common |= {"task_type": task.task_type, "confidence": task.confidence}
+                common["factors"] = {factor.name: factor.weight for factor in task.factors}
             benchmark = plan.candidates[0].benchmark
             common["benchmark_score"] = None if benchmark is None else round(100 * benchmark.value, 2)
         return common
@@ -142,14 +143,9 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
     cost = None
     if record.list_cost is not None and record.billed_cost is not None:
         cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
-    task = plan.classification
     return {
         "request_id": record.request_id,
-        "classification": {
-            "task_type": task.task_type,
-            "confidence": round(task.confidence, 3),
-            "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
-        },
+        "classification": _classification(plan),
         "selection": {
             "deployment": record.deployment,
             "provider": record.provider,
@@ -163,6 +159,16 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
         "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
         "attempts": [attempt.public() for attempt in record.attempts],
         "cached": record.cached,
+    }
+
+
+def _classification(plan: Plan) -> Json | None:
+    if (task := plan.classification) is None:
+        return None
+    return {
+        "task_type": task.task_type,
+        "confidence": round(task.confidence, 3),
+        "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
     }
 
 
@@ -188,14 +194,13 @@ def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
 
 def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
     """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
-    task = plan.classification
     values = {
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
-        "x-lumni-task-type": task.task_type,
-        "x-lumni-confidence": f"{task.confidence:.2f}",
         "x-lumni-attempts": str(len(case.attempts)),
     }
+    if (task := plan.classification) is not None:
+        values |= {"x-lumni-task-type": task.task_type, "x-lumni-confidence": f"{task.confidence:.2f}"}
     limits = case.admission.headers if case.admission else {}
     return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits

@@ -6,12 +6,13 @@ from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.model import Availability, Candidate, Classification
 from lumni.intelligence.names import is_automatic
+from lumni.intelligence.rank import Task, is_saved
 from lumni.intelligence.sieve import is_blocked
 
 
 def reason(
     requested: str,
-    classification: Classification,
+    classification: Classification | None,
     candidates: Sequence[Candidate],
     provider: str | None,
     availability: Mapping[str, Availability],
@@ -21,11 +22,14 @@ def reason(
 
     ``candidates`` are all that were ranked, also those that aren't kept.
     """
-    winner = candidates[0].deployment
+    first = candidates[0]
+    winner, tier = first.deployment, classification.task_type if classification else None
     automatic = is_automatic(requested, catalogue)
     parts = [_task(classification) if automatic else f"you asked for {requested}"]
-    if automatic and all(c.deployment.tier != classification.task_type for c in candidates):
-        parts.append(f"no {classification.task_type} model can serve it now")
+    if automatic and tier and all(c.deployment.tier != tier for c in candidates):
+        parts.append(f"no {tier} model can serve it now")
+    elif automatic and winner.tier != tier and any(is_saved(c.facts, Task.of(classification)) for c in candidates):
+        parts.append("what is left of the powerful models is kept for tasks that gain more from them")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")
     if is_blocked(winner, availability):
@@ -35,12 +39,14 @@ def reason(
     elif len(candidates) == 1:
         parts.append(f"{winner.id} is the only candidate")
     else:
-        which = "best" if automatic else "first"
+        which = "first" if first.strict else "best"
         parts.append(f"{winner.id} is the {which} available of {len(candidates)} candidates")
     return "; ".join(parts)
 
 
-def _task(classification: Classification) -> str:
+def _task(classification: Classification | None) -> str:
+    if classification is None:
+        return "the task was not classified"
     powerful = classification.task_type == "powerful"
     if any(factor.name == ASKED for factor in classification.factors):
         return f"{classification.task_type} ({ASKED})"

@@ -1,18 +1,19 @@
 """From a request to ranked deployments with reasons: the whole thought, in one straight line."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
+from lumni.errors import LumniError
 from lumni.intelligence import names, sieve
 from lumni.intelligence.classify import classify
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
-from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan
+from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan, Rank
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import score
+from lumni.intelligence.rank import WEIGHTS, Task, facts_of, parts_of
 from lumni.types import Role, TaskType
 
 FREE = Availability()
@@ -32,6 +33,9 @@ def plan(
     person: str | None = None,
     role: Role = "student",
     scores: Scores | None = None,
+    weights: Mapping[str, float] | None = WEIGHTS,
+    classifies: bool = True,
+    detects: bool = True,
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -43,6 +47,10 @@ def plan(
 
     ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
 
+    ``weights`` are those of the score's parts; without them the model list's own order decides, as it does when
+    anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what. Without ``classifies`` no task is
+    classified, without ``detects`` only those whose client says what they are.
+
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
         PermissionDenied: only personal accounts of others could serve it.
@@ -50,30 +58,71 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    classification = classify(body, names.tier_of(requested, catalogue) or hint)
-    task_type = classification.task_type
+    faults: dict[str, Exception] = {}
+    hint = names.tier_of(requested, catalogue) or hint
+    classification = None
+    try:
+        if classifies and (detects or hint):
+            classification = classify(body, hint)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the request is served)
+        faults["classification"], weights = error, None
     preferred = sieve.known_provider(provider, catalogue)
-    stages = names.stages(requested, task_type, catalogue, fallback=fallback)
-    eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), requested)
-    named = () if names.is_automatic(requested, catalogue) else tuple(d.id for d in stages[0].deployments)
-    eligible = sieve.permitted(eligible, requested, named, person, role)
-    if preferred and not fallback:
-        eligible = sieve.only_provider(eligible, preferred, requested)
-    needs = needs or needs_of(body)
-    domain = domain_of(body, needs)
-    eligible = sieve.fitting(eligible, needs)
-    eligible = sieve.available(eligible, availability)
-    known = {d.id: _known(d, domain, scores) for d in eligible.left}
-    ranked = _rank(eligible.left, stages, preferred, task_type, availability, known)
+    task = Task.of(classification)
+    tier = names.tier_of(requested, catalogue) or task.tier
+    ask = _Ask(requested, tier, fallback, preferred, task, catalogue, availability)
+    eligible = _eligible(ask, ask.stages(weights), person, role)
+    domain: Domain = "reasoning"
+    try:
+        needs = needs or needs_of(body)
+        domain = domain_of(body, needs)
+        fitting = sieve.within_limits(sieve.fitting(eligible, needs), availability)
+        fitting = sieve.available(fitting, availability)
+        ranked = _rank(fitting, ask, weights, {d.id: _known(d, domain, scores) for d in fitting.left})
+    except LumniError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        faults["selection"], weights = error, None
+        fitting = eligible
+        ranked = _rank(fitting, ask, weights, {})
     kept, rest = (ranked, ()) if fallback else (ranked[:1], ranked[1:])
     return Plan(
         classification=classification,
         candidates=kept,
         reason=reason(requested, classification, ranked, preferred, availability, catalogue),
-        excluded=eligible.excluded
-        + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest),
+        excluded=fitting.excluded
+        + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept", c) for c in rest),
         domain=domain,
+        requested=requested,
+        weights=weights,
+        faults=faults,
     )
+
+
+class _Ask(NamedTuple):
+    """What was asked for, and of what is there."""
+
+    requested: str
+    tier: TaskType | None
+    fallback: bool
+    preferred: str | None
+    task: Task
+    catalogue: Catalogue
+    availability: Mapping[str, Availability]
+
+    def stages(self, weights: Mapping[str, float] | None) -> tuple[names.Stage, ...]:
+        by_score = weights is not None
+        return names.stages(self.requested, self.tier, self.catalogue, fallback=self.fallback, by_score=by_score)
+
+
+def _eligible(ask: _Ask, stages: tuple[names.Stage, ...], person: str | None, role: Role) -> sieve.Sieve:
+    """Who may be asked at all, whatever the request needs."""
+    found = sieve.of_catalogue((d for stage in stages for d in stage.deployments), ask.requested)
+    automatic = names.is_automatic(ask.requested, ask.catalogue)
+    named = () if automatic else tuple(d.id for d in stages[0].deployments)
+    found = sieve.permitted(found, ask.requested, named, person, role)
+    if ask.preferred and not ask.fallback:
+        found = sieve.only_provider(found, ask.preferred, ask.requested)
+    return found
 
 
 def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Score | None:
@@ -82,26 +131,36 @@ def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Sco
 
 
 def _rank(
-    deployments: Sequence[Deployment],
-    stages: Sequence[names.Stage],
-    preferred: str | None,
-    task_type: TaskType,
-    availability: Mapping[str, Availability],
-    known: Mapping[str, Score | None],
+    eligible: sieve.Sieve, ask: _Ask, weights: Mapping[str, float] | None, known: Mapping[str, Score | None]
 ) -> tuple[Candidate, ...]:
-    """By: free (or how soon), preferred provider, stage, score, priority, the file's order."""
-    place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
+    """By rank, then score or priority, then the file's order."""
+    place = {
+        d.id: (number, stage.strict) for number, stage in enumerate(ask.stages(weights)) for d in stage.deployments
+    }
+    automatic = names.is_automatic(ask.requested, ask.catalogue)
 
-    def key(candidate: Candidate) -> tuple[float, bool, int, float, int]:
-        deployment = candidate.deployment
+    def candidate(deployment: Deployment) -> Candidate:
         stage, strict = place[deployment.id]
-        order = 0.0 if strict else -candidate.score
-        wait = _wait(deployment, availability)
-        return wait, deployment.provider != preferred, stage, order, deployment.priority
+        available = ask.availability.get(deployment.id, FREE)
+        score = known.get(deployment.id)
+        facts = facts_of(deployment, available, score)
+        parts = parts_of(facts, ask.task, weights) if weights is not None else {}
+        rank = Rank(
+            wait=_wait(deployment, ask.availability),
+            unpreferred=deployment.provider != ask.preferred,
+            stage=stage,
+            misfit=automatic and ask.tier not in (None, deployment.tier),
+        )
+        return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, available.room)
 
-    scored = (score(d, task_type, availability.get(d.id, FREE), known[d.id]) for d in deployments)
-    ranked = (c._replace(rank=(c.deployment.provider != preferred, place[c.deployment.id][0])) for c in scored)
-    return tuple(sorted(ranked, key=key))
+    return tuple(sorted(map(candidate, eligible.left), key=precedence))
+
+
+def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int]:
+    """The sort key of candidates, the best first; those that are equal keep the order of the file."""
+    rank = candidate.rank
+    score = 0.0 if candidate.strict else -candidate.score
+    return rank.wait, rank.unpreferred, rank.stage, score, candidate.facts.priority
 
 
 def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.planning import Planner
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.reply import Reply
 from lumni.quota.memory import MemoryStore
@@ -119,7 +120,7 @@ class Line:
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore())
-        self.pipeline = Pipeline(self.catalogue, self.quota, self.upstream, [self])
+        self.pipeline = Pipeline(Planner(self.catalogue, self.quota), self.quota, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
