@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 
-from lumni.intelligence import Candidate, Plan, Rank, Task
+from lumni.intelligence import Candidate, Plan, Rank
 from lumni.quota.service import Quota, Standing
 from lumni.quota.strategies import Contender, Strategy, order
 from lumni.types import Usage
@@ -29,7 +29,7 @@ def reorder(
         if strategy == "round_robin":
             members.sort(key=lambda candidate: candidate.deployment.id)
             contenders.sort(key=lambda contender: contender.deployment)
-        gain = Task.of(plan.classification).gain
+        gain = plan.task.gain
         ordered += [members[place] for place in order(strategy, contenders, turn=turn, gain=gain)]
     winner = ordered[0].deployment
     reason = f"{winner.id} is first by the strategy {strategy}. {plan.reason}"

@@ -1,10 +1,10 @@
 """Which task this is, which models suit it, and in what order. Pure: no I/O, no clock, no randomness but arguments."""
 
 from lumni.intelligence.classify import classify
-from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Facts, Plan, Rank
+from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Facts, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.plan import plan
-from lumni.intelligence.rank import WEIGHTS, Task
+from lumni.intelligence.rank import WEIGHTS
 
 __all__ = [
     "WEIGHTS",

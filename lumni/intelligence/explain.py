@@ -6,7 +6,7 @@ from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.model import Availability, Candidate, Classification
 from lumni.intelligence.names import is_automatic
-from lumni.intelligence.rank import Task, is_saved
+from lumni.intelligence.rank import is_saved, task_of
 from lumni.intelligence.sieve import is_blocked
 
 
@@ -28,7 +28,7 @@ def reason(
     parts = [_task(classification) if automatic else f"you asked for {requested}"]
     if automatic and tier and all(c.deployment.tier != tier for c in candidates):
         parts.append(f"no {tier} model can serve it now")
-    elif automatic and winner.tier != tier and any(is_saved(c.facts, Task.of(classification)) for c in candidates):
+    elif automatic and winner.tier != tier and any(is_saved(c.facts, task_of(classification)) for c in candidates):
         parts.append("what is left of the powerful models is kept for tasks that gain more from them")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")

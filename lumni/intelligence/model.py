@@ -56,6 +56,13 @@ class Rank(NamedTuple):
     misfit: bool = False
 
 
+class Task(NamedTuple):
+    """What is known of the task: its tier (``None``: not classified), and in [0, 1] what a strong model gains it."""
+
+    tier: TaskType | None = None
+    gain: float = 0.5
+
+
 class Facts(NamedTuple):
     """What a candidate's parts are computed from, and all that a later "what if" needs.
 
@@ -77,7 +84,8 @@ class Candidate(NamedTuple):
     """A deployment that may serve the request. ``parts`` are the named parts of ``score``, each in [0, 1], weighted.
 
     ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown. ``strict`` says that its
-    stage is ordered by priority, whatever the score. ``room`` says that its quota has room for the request now.
+    stage is ordered by priority, whatever the score; ``place`` is that in the model list. ``room`` says that its quota
+    has room for the request now.
     """
 
     deployment: Deployment
@@ -87,6 +95,7 @@ class Candidate(NamedTuple):
     benchmark: Score | None = None
     rank: Rank = Rank()
     strict: bool = False
+    place: int = 0
     room: bool = True
 
 
@@ -104,6 +113,7 @@ class Plan:
 
     ``classification`` is ``None`` where tasks aren't classified. ``weights`` are those of the parts, ``None`` where the
     model list's own order decides. ``faults`` are what went wrong on the way, by ``classification`` or ``selection``.
+    ``automatic``: the choice was left to Lumni, within the tier that the client named if ``named``.
     """
 
     classification: Classification | None
@@ -112,6 +122,9 @@ class Plan:
     excluded: tuple[Exclusion, ...] = field(default=())
     domain: Domain = "reasoning"
     requested: str = "auto"
+    task: Task = field(default=Task())  # noqa: RUF009  (frozen, like all of these)
+    automatic: bool = True
+    named: bool = False
     weights: Mapping[str, float] | None = None
     strategy: str = "auto"
     faults: Mapping[str, Exception] = field(default_factory=dict, compare=False)

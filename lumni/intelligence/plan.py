@@ -11,9 +11,9 @@ from lumni.intelligence import names, sieve
 from lumni.intelligence.classify import classify
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
-from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan, Rank
+from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import WEIGHTS, Task, facts_of, parts_of
+from lumni.intelligence.rank import WEIGHTS, facts_of, parts_of, task_of
 from lumni.types import Role, TaskType
 
 FREE = Availability()
@@ -67,7 +67,7 @@ def plan(
     except Exception as error:  # noqa: BLE001  (whatever it is, the request is served)
         faults["classification"], weights = error, None
     preferred = sieve.known_provider(provider, catalogue)
-    task = Task.of(classification)
+    task = task_of(classification)
     tier = names.tier_of(requested, catalogue) or task.tier
     ask = _Ask(requested, tier, fallback, preferred, task, catalogue, availability)
     eligible = _eligible(ask, ask.stages(weights), person, role)
@@ -93,6 +93,9 @@ def plan(
         + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept", c) for c in rest),
         domain=domain,
         requested=requested,
+        task=task,
+        automatic=names.is_automatic(requested, catalogue),
+        named=names.tier_of(requested, catalogue) is not None,
         weights=weights,
         faults=faults,
     )
@@ -137,6 +140,7 @@ def _rank(
     place = {
         d.id: (number, stage.strict) for number, stage in enumerate(ask.stages(weights)) for d in stage.deployments
     }
+    order = {d.id: spot for spot, d in enumerate(ask.catalogue.deployments)}
     automatic = names.is_automatic(ask.requested, ask.catalogue)
 
     def candidate(deployment: Deployment) -> Candidate:
@@ -151,16 +155,17 @@ def _rank(
             stage=stage,
             misfit=automatic and ask.tier not in (None, deployment.tier),
         )
-        return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, available.room)
+        spot = order[deployment.id]
+        return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, spot, available.room)
 
     return tuple(sorted(map(candidate, eligible.left), key=precedence))
 
 
-def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int]:
-    """The sort key of candidates, the best first; those that are equal keep the order of the file."""
+def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int, int]:
+    """The sort key of candidates, the best first."""
     rank = candidate.rank
     score = 0.0 if candidate.strict else -candidate.score
-    return rank.wait, rank.unpreferred, rank.stage, score, candidate.facts.priority
+    return rank.wait, rank.unpreferred, rank.stage, score, candidate.facts.priority, candidate.place
 
 
 def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:

@@ -4,11 +4,10 @@ No part depends on which other candidates there are: taking one away never chang
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from lumni.catalogue.model import Deployment
 from lumni.catalogue.scores import Score
-from lumni.intelligence.model import Availability, Classification, Facts
+from lumni.intelligence.model import Availability, Classification, Facts, Task
 from lumni.money import NANO_PER_USD
 from lumni.types import TaskType
 
@@ -37,16 +36,10 @@ GAIN: Mapping[TaskType | None, float] = {"powerful": 1.0, "fast": 0.5, None: 0.5
 """What a strong model is taken to add where the classifier doesn't say, and where the client asks for one itself."""
 
 
-class Task(NamedTuple):
-    """What is known of the task: its tier (``None``: not classified), and in [0, 1] what a strong model gains it."""
-
-    tier: TaskType | None = None
-    gain: float = 0.5
-
-    @classmethod
-    def of(cls, classification: Classification | None) -> "Task":
-        tier = classification.task_type if classification else None
-        return cls(tier, GAIN[tier])
+def task_of(classification: Classification | None) -> Task:
+    """What the classifier found, as the parts need it."""
+    tier = classification.task_type if classification else None
+    return Task(tier, GAIN[tier])
 
 
 def facts_of(deployment: Deployment, availability: Availability, known: Score | None = None) -> Facts:
