@@ -6,6 +6,7 @@ from lumni.cli.ask import ask
 from lumni.cli.doctor import doctor
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
+from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
@@ -17,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, ask):
+for command in (serve, doctor, models, quota, ask):
     app.command()(command)
 app.add_typer(lab, name="lab")
 

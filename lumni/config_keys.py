@@ -8,6 +8,7 @@ from typing import Any, Literal
 SETTING_KEYS: Mapping[str, str] = {
     "server.host": "host",
     "server.port": "port",
+    "server.workers": "workers",
     "server.corsOrigins": "cors_origins",
     "server.maxBodyBytes": "max_body_bytes",
     "server.maxHeaderBytes": "max_header_bytes",
@@ -35,6 +36,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "limits.tiers": "limit_tiers",
     "breaker.failureThreshold": "breaker_threshold",
     "breaker.recoveryTimeout": "breaker_recovery",
+    "monitoring.healthCheckInterval": "health_check_interval",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
@@ -60,7 +62,6 @@ LATER_KEYS: Mapping[str, Any] = {
     "cache.ttl": int,  # seconds
     "fallback.enabled": bool,
     "monitoring.enabled": bool,
-    "monitoring.healthCheckInterval": int,  # seconds
     "monitoring.thresholds.usageWarning": float,  # a share of a limit, 0..1
     "monitoring.thresholds.errorRate": float,  # a share of requests, 0..1
     "monitoring.thresholds.latencyMs": float,

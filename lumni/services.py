@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
@@ -19,6 +20,7 @@ from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
 from lumni.upstream.client import Upstream
+from lumni.upstream.probe import Prober
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,11 @@ class Services:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    async def start(cls, settings: Settings) -> "Services":
-        """Open everything, or raise an error that says what to do. What was opened is closed again then."""
+    async def start(cls, settings: Settings, worker: int | None = None) -> "Services":
+        """Open everything, or raise an error that says what to do. What was opened is closed again then.
+
+        ``worker`` is this process's number, if several have the settings in common.
+        """
         catalogue = load_catalogue(settings, os.environ)
         configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
         keyring, new_key = open_keyring(configured, settings.data_dir)
@@ -54,11 +59,14 @@ class Services:
             writer.start()
             opened.push_async_callback(writer.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
-            quota_file = QuotaFile(quota, settings.data_dir / "quota.json")
+            quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
             quota_file.start()
             opened.push_async_callback(quota_file.close)
             opened.push_async_callback(quota.close)
+            health = HealthChecks(quota, Prober(), settings.health_check_interval)
+            health.start()
+            opened.push_async_callback(health.close)
             sinks: list[Sink] = [writer, LogSink()]
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             pipeline = Pipeline(planner, quota, upstream, sinks)

@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".lumni"), description="Where SQLite, the key's hash and spools live.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL; SQLite in `data_dir` without it.")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; in-process memory without it.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve together; several need Redis.")
     cors_origins: tuple[str, ...] = Field(("*",), description="Origins a browser may call from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
@@ -148,6 +149,10 @@ class Settings(BaseSettings):
     routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
+
+    health_check_interval: float = Field(
+        60.0, ge=0, description="Between free calls to providers that are out of order; 0: none."
+    )
 
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest request line and headers together.")
@@ -233,6 +238,13 @@ class Settings(BaseSettings):
         allowed = DATABASE_SCHEMES if info.field_name == "database_url" else REDIS_SCHEMES
         if value is not None and urlsplit(value.get_secret_value()).scheme not in allowed:
             raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _share_through_redis(cls, value: int, info: Any) -> int:
+        if value > 1 and info.data.get("redis_url", "wrong") is None:
+            raise ValueError("several processes share limits through Redis, and REDIS_URL isn't set: set it, or use 1")
         return value
 
     @field_validator("unified_api_key")

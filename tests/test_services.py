@@ -59,16 +59,15 @@ async def test_a_start_without_a_router_ends_in_its_own_error(tmp_path: Path, mo
 
 
 async def test_one_that_fails_to_close_keeps_no_other_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = await Services.start(settings(tmp_path))
     closings = Closings(monkeypatch)
+    really = RecordWriter.close
 
-    async def fail() -> None:
-        closings.seen.append("RecordWriter")
-        await really()
-        raise RuntimeError("broken")
+    async def fail(writer: RecordWriter) -> None:
+        await really(writer)
+        broken()
 
-    really = running.writer.close
-    monkeypatch.setattr(running.writer, "close", fail)
+    monkeypatch.setattr(RecordWriter, "close", fail)
+    running = await Services.start(settings(tmp_path))
     with pytest.raises(RuntimeError, match="broken"):
         await running.stop()
-    assert {"RecordWriter", "Database", "Upstream"} == set(closings.seen)
+    assert closings.seen == ["RecordWriter", "Database", "Upstream"]

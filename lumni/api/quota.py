@@ -1,5 +1,6 @@
 """What is left of the providers' quota and of one's own, who is out of order, and why."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -22,18 +23,37 @@ ProviderName = Annotated[str, Path(examples=["groq"])]
 @router.get("/providers", include_in_schema=False)
 @router.get("/api/v1/providers/status", include_in_schema=False)
 async def providers(request: Request) -> dict[str, Any]:
-    """Every provider with its deployments: their state, and what is left of their quota."""
+    """Every provider with its deployments: state, since when (Unix time), last error, and what is left of their quota.
+
+    A provider is as well as the best of its deployments.
+    """
     services = _services(request)
-    standings = await services.quota.standings()
-    shown: dict[str, Json] = {}
+    return {"object": "list", "data": provider_states(services, await services.quota.standings())}
+
+
+def provider_states(services: Services, standings: Mapping[str, Standing]) -> list[Json]:
+    """Every provider: how it stands, and how each of its deployments does."""
+    deployments: dict[str, list[Json]] = {}
     for deployment in services.catalogue.deployments:
-        provider = shown.setdefault(
-            deployment.provider, {"provider": deployment.provider, "state": "disabled", "deployments": []}
-        )
         entry = deployment_status(services, deployment, standings.get(deployment.id))
-        provider["deployments"].append(entry)
-        provider["state"] = min(provider["state"], entry["state"], key=_BEST_FIRST.index)
-    return {"object": "list", "data": list(shown.values())}
+        deployments.setdefault(deployment.provider, []).append(entry)
+    return [_provider_state(name, entries) for name, entries in deployments.items()]
+
+
+def _provider_state(name: str, entries: list[Json]) -> Json:
+    state = min((entry["state"] for entry in entries), key=_BEST_FIRST.index)
+    since = [entry["since"] for entry in entries if entry["state"] == state and "since" in entry]
+    failed = [entry for entry in entries if entry.get("last_error_at") is not None]
+    last = max(failed, key=lambda entry: float(entry["last_error_at"]), default={})
+    return {
+        "provider": name,
+        "state": state,
+        # It is out of order since its last deployment is, and well since its first one is.
+        "since": (max if state == "broken" else min)(since, default=None),
+        "last_error": last.get("last_error"),
+        "last_error_at": last.get("last_error_at"),
+        "deployments": entries,
+    }
 
 
 def store_state(services: Services) -> Json:
@@ -52,17 +72,16 @@ def deployment_status(services: Services, deployment: Deployment, standing: Stan
     if standing is None:
         return {**entry, "state": "disabled", "reason": deployment.disabled}
     breaker = services.quota.breakers.view(deployment.id)
-    state = "broken" if standing.blocked else "exhausted" if standing.headroom <= 0 else "available"
     entry |= {
-        "state": state,
+        "state": standing.state,
         "headroom": round(standing.headroom, 4),
         "breaker": breaker["state"],
-        "since": breaker["since"],
+        "since": standing.since,
         "latency_s": services.quota.traffic.latency(deployment.id),
         "quota": [window(row, services) for row in standing.windows],
     }
     if breaker["last_error"]:
-        entry["last_error"] = breaker["last_error"]
+        entry |= {name: breaker[name] for name in ("last_error", "last_error_at")}
     if standing.blocked:
         entry |= {"reason": standing.blocked, "for_seconds": round(standing.until or 0.0, 1)}
     return entry
@@ -70,13 +89,23 @@ def deployment_status(services: Services, deployment: Deployment, standing: Stan
 
 @router.get("/v1/quota", responses=documented(401), operation_id="listQuota", summary="Quota of every pool")
 async def quota(request: Request) -> dict[str, Any]:
-    """Every window of every pool: used, reserved, left, when it resets, and where the limit comes from."""
-    services = _services(request)
+    """Every window of every pool: used, reserved, left, when it resets, and where the limit comes from.
+
+    Also who waits in this process, the next first; students see only themselves.
+    """
+    services, principal = _services(request), _principal(request)
     rows = await services.quota.rows()
+    everybody, me = principal.role in ("admin", "teacher"), person_of(principal, None)
     return {
         "object": "list",
         "data": [window(row, services) for row in rows],
+        "store": store_state(services),
         "waiting": services.quota.queue.waiting,
+        "queue": [
+            {"position": position, "student": one.student, "waited_s": round(one.waited, 1)}
+            for position, one in enumerate(services.quota.queue.line(), 1)
+            if everybody or one.student == me
+        ],
     }
 
 

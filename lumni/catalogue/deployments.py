@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lumni.catalogue.accounts import Accounts, Key, find_key
 from lumni.catalogue.capabilities import capabilities_of, price_of
 from lumni.catalogue.forms import Entry
-from lumni.catalogue.limits import SPELLINGS, limits_in
+from lumni.catalogue.limits import SPELLINGS, STYLE, limits_in
 from lumni.catalogue.model import Capabilities, Deployment, Price
 from lumni.catalogue.price_map import PriceMap
 from lumni.catalogue.providers import LAB, Provider, provider_at, provider_named
@@ -71,7 +71,9 @@ class Builder:
             created=int(info.get("created") or 0),
             info=info,
         )
-        limits = limits_in(params) | limits_in(substitute(entry.info, self.environ).value)
+        limits = limits_in(params) | limits_in(about := substitute(entry.info, self.environ).value)
+        if about.get(STYLE):
+            limits[STYLE] = about[STYLE]
         own_server = _is_own_server(params, provider)
         return self.quotas.attach(deployment, entry.where, provider, limits, configured, own_server=own_server)
 
@@ -119,7 +121,7 @@ class Builder:
         self, entry: Entry, params: Mapping[str, Any], provider: Provider, listed: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The entry's ``model_info`` without limits, its parameters' ``order``, and what kind of model it is."""
-        written = {name: value for name, value in entry.info.items() if name not in LIMITS}
+        written = {name: value for name, value in entry.info.items() if name not in LIMITS and name != STYLE}
         routing = {name: value for name, value in params.items() if name in ROUTING}
         mode = {"mode": listed["mode"]} if listed.get("mode") else {}
         personal = {"personal": True} if provider.personal else {}

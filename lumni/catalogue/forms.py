@@ -6,7 +6,7 @@ Values keep their references to the environment: which variable a key came from 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lumni.catalogue.limits import SPELLINGS
+from lumni.catalogue.limits import SPELLINGS, STYLE
 from lumni.catalogue.providers import provider_named
 from lumni.config_keys import did_you_mean
 from lumni.files import ConfigurationError, Finding
@@ -25,7 +25,7 @@ SECTIONS = (
 )
 ACCOUNT_KEYS = ("limits", "terms", "owner", "consent", "shared")
 PROVIDER_KEYS = ("type", "api_key", "base_url", "api_base", "enabled", *ACCOUNT_KEYS)
-INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier", "shared", *SPELLINGS)
+INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier", "shared", STYLE, *SPELLINGS)
 ENTRY_KEYS = ("model_name", "litellm_params", "model_info")
 
 
@@ -117,7 +117,7 @@ def _entry(
         params["api_base"] = base
     info: Json = {"id": f"{group}@{name}", "account": name, "priority": instance.get("priority", 0)}
     info |= _only(model, ("created", "owned_by", "tier"))
-    info |= _only(instance, ("tier", "shared", *SPELLINGS))
+    info |= _only(instance, ("tier", "shared", STYLE, *SPELLINGS))
     if instance.get("enabled") is False or account.get("enabled") is False or model.get("enabled") is False:
         info["enabled"] = False
     return Entry(group, params, info, where)

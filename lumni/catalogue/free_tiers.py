@@ -1,7 +1,7 @@
 """How providers count, and what their free tiers allow, from ``data/free_tiers.yaml``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
@@ -53,6 +53,15 @@ class FreeTier:
         """Whether all this holds at ``base``: the provider's own address, or empty for LiteLLM's default."""
         return not base or urlsplit(base).hostname in self.hosts
 
+    def elsewhere(self) -> "FreeTier":
+        """What still holds at an address that isn't the provider's: how it counts, and by whose account; no amounts."""
+        shared = self.models if "account" in self.scope else {}
+        unknown = {
+            pattern: {name: replace(limit, amount=None) for name, limit in known.items()}
+            for pattern, known in shared.items()
+        }
+        return replace(self, hosts=(), models=unknown, training="", phone=False)
+
     @property
     def needs_consent(self) -> str:
         """Why its owner should agree before an account serves others; empty where nothing speaks for it."""
@@ -74,7 +83,7 @@ def known_free_tiers() -> Mapping[str, FreeTier]:
 
 def _tier(written: Mapping[str, Any]) -> FreeTier:
     faults: list[Finding] = []
-    counting = Counting(written.get("day", ""), written.get("tokens") == "input")
+    counting = Counting(written.get("day", ""), written.get("tokens") == "input", written.get("style", "sliding"))
     models = {
         pattern: read_limits(
             amounts, written["source"], faults, counting=counting, provenance="catalogue", as_of=written["as_of"]

@@ -9,7 +9,7 @@ from lumni.config_keys import did_you_mean
 from lumni.files import Finding
 
 Kind = Literal["requests", "tokens", "input_tokens", "output_tokens"]
-Style = Literal["fixed", "sliding"]
+Style = Literal["fixed", "sliding", "refilling"]
 Provenance = Literal["configured", "catalogue"]
 
 DAY = 86400
@@ -37,6 +37,8 @@ SPELLINGS: Mapping[str, str] = {
     **_LONG_NAMES,
     **{_camel(name): short for name, short in _LONG_NAMES.items()},
 }
+STYLES: Mapping[str, Style] = {"fixed": "fixed", "sliding": "sliding", "refilling": "refilling"}
+STYLE = "style"  # stands among the limits that it is about
 MEND = "Write how many are allowed, or remove it: what nobody states is learned from the provider"
 
 
@@ -44,8 +46,9 @@ MEND = "Write how many are allowed, or remove it: what nobody states is learned 
 class Limit:
     """At most ``amount`` of ``kind`` in ``period`` seconds; ``None`` is unknown: counted, but nothing is refused.
 
-    ``sliding`` holds in any such period, ``fixed`` from one midnight of ``zone`` to the next. ``source`` says in words
-    where it was written, ``as_of`` when that was true.
+    ``sliding`` holds in any such period, ``fixed`` from one reset of the clock to the next, a day from one midnight of
+    ``zone`` to the next; a ``refilling`` one is a bucket. ``source`` says in words where it was written, ``as_of`` when
+    that was true.
     """
 
     kind: Kind
@@ -79,10 +82,18 @@ class PoolLimits:
 
 
 class Counting(NamedTuple):
-    """How a provider counts: the zone at whose midnight its days begin, and whether only prompts are tokens."""
+    """How a provider counts: the zone at whose midnight its days begin, whether only prompts are tokens, and how its
+    windows move."""
 
     zone: str = ""
     input_only: bool = False
+    style: Style = "sliding"
+
+    def of(self, period: int, written: Style | None, *, known: bool) -> tuple[Style, str]:
+        """Style and zone of a window; ``written`` is stronger. A bucket of unknown size can't be refilled."""
+        zone = self.zone if period == DAY and written in (None, "fixed") else ""
+        style = written or ("fixed" if zone else self.style)
+        return style if known or style != "refilling" else "sliding", zone
 
 
 PLAIN = Counting()
@@ -105,7 +116,10 @@ def read_limits(
     ``None`` states nothing.
     """
     stated: Stated = {}
+    chosen = _style(written, source, faults)
     for spelling, value in written.items():
+        if spelling == STYLE:
+            continue
         name = SPELLINGS.get(str(spelling))
         amount = _amount(value)
         if name is None:
@@ -122,10 +136,18 @@ def read_limits(
             faults.append(Finding("error", f"{source}: {spelling} is {shown}: no whole number above 0", MEND))
         else:
             kind, period = SHORT_NAMES[name]
-            zone = counting.zone if period == DAY else ""
+            style, zone = counting.of(period, chosen, known=amount is not None)
             kind = "input_tokens" if counting.input_only and kind == "tokens" else kind
-            stated[name] = Limit(kind, period, amount, "fixed" if zone else "sliding", zone, provenance, source, as_of)
+            stated[name] = Limit(kind, period, amount, style, zone, provenance, source, as_of)
     return stated
+
+
+def _style(written: Mapping[str, Any], source: str, faults: list[Finding]) -> Style | None:
+    style = written.get(STYLE)
+    if style is not None and style not in STYLES:
+        mend = did_you_mean(str(style), tuple(STYLES), f"Use {', '.join(STYLES)}")
+        faults.append(Finding("error", f"{source}: {STYLE} `{style}` is no way for a window to move", mend))
+    return STYLES.get(str(style))
 
 
 def _amount(value: Any) -> int | None:

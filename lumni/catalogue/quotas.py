@@ -77,9 +77,9 @@ class Quotas:
 
 
 def tier_at(provider: Provider, base: str) -> FreeTier:
-    """How the provider counts and what it gives; at an address that isn't its own, nothing is known."""
+    """How the provider counts and what it gives; at an address that isn't its own, only how it counts."""
     tier = known_free_tiers().get(provider.name, UNKNOWN)
-    return tier if tier.is_at(base) else UNKNOWN
+    return tier if tier.is_at(base) else tier.elsewhere()
 
 
 def _holder(deployment: Deployment, provider: Provider, base: str, *, own_server: bool) -> str:

@@ -72,7 +72,8 @@ async def _from_server(url: str, key: str | None, body: dict[str, Any]) -> Async
     from lumni.errors import LumniError
 
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    address = f"{url.rstrip('/')}/chat/completions"
+    base = url.rstrip("/")
+    address = f"{base if base.endswith('/v1') else base + '/v1'}/chat/completions"
     try:
         async with (
             httpx.AsyncClient(timeout=120) as client,

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
+    from lumni.cli.workers import Post
     from lumni.gateway.drain import Drain
     from lumni.services import Services
     from lumni.settings import Settings
@@ -23,6 +24,7 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="A config.json, or a model list in YAML.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve together; several need Redis.")] = None,
 ) -> None:
     """Start the gateway. Without any provider's key the built-in lab provider answers."""
     import asyncio
@@ -32,14 +34,22 @@ def serve(
     from lumni.settings import Settings
 
     with explained():
-        asyncio.run(_serve(Settings.load(config, os.environ, host=host, port=port)))
+        settings = Settings.load(config, os.environ, host=host, port=port, workers=workers)
+        if settings.workers == 1:
+            asyncio.run(run(settings))
+            return
+        from lumni.cli.workers import supervise
+
+        raise typer.Exit(supervise(settings))
 
 
-async def _serve(settings: "Settings") -> None:
+async def run(settings: "Settings", post: "Post | None" = None) -> None:
+    """Serve in this process until a signal; ``post`` is its place among several, if there are."""
     import asyncio
     import logging
     import math
     import signal
+    from functools import partial
 
     import uvicorn
 
@@ -47,9 +57,10 @@ async def _serve(settings: "Settings") -> None:
     from lumni.app import create_app
     from lumni.services import Services
 
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    who = f" worker {post.number}" if post else ""
+    logging.basicConfig(level=settings.log_level, format=f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    services = await Services.start(settings)
+    services = await Services.start(settings, worker=post.number if post else None)
     try:
         config = uvicorn.Config(
             create_app(services),
@@ -69,11 +80,13 @@ async def _serve(settings: "Settings") -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         server = _draining_server(config, services.pipeline.drain, settings.drain_timeout)
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([post.listener] if post else None))
         while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.02)
-        if server.started:
+        if server.started and (post is None or post.first):
             _announce(services, server.servers[0].sockets[0].getsockname()[1])
+        if server.started and post:
+            post.serving(partial(setattr, server, "should_exit", True))
         await serving
     finally:
         await services.stop()
@@ -108,5 +121,7 @@ def _announce(services: "Services", port: int) -> None:
     out.print(
         f"{len(catalogue.enabled)} deployments in {len(catalogue.groups)} model groups, from: {', '.join(providers)}."
     )
+    if settings.workers > 1:
+        out.print(f"{settings.workers} processes share its limits through Redis.")
     if providers == ["lumni-lab"]:
         out.print("No provider's key is set, so the lab answers: a pretend model, good for trying things out.")

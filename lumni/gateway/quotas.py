@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
         await client.aclose()
 
 
-def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:
-    """Limits of students and providers over ``store``, with nothing used yet."""
+def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time) -> Quota:
+    """Limits of students and providers over ``store``, with nothing used yet. ``clock`` returns Unix time."""
     student = _tier(settings, "student")
     roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
     admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
@@ -52,10 +52,10 @@ def make_quota(settings: Settings, catalogue: Catalogue, store: Store) -> Quota:
         catalogue=catalogue,
         pools=Pools(catalogue),
         store=store,
-        clock=time.time,
-        queue=FairQueue(store, time.time, per_student=settings.student_concurrency),
-        breakers=Breakers(time.time, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
-        students=StudentLimits(store, time.time, default=student, tiers={**roles, "admin": admin}),
+        clock=clock,
+        queue=FairQueue(store, clock, per_student=settings.student_concurrency),
+        breakers=Breakers(clock, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
+        students=StudentLimits(store, clock, default=student, tiers={**roles, "admin": admin}),
     )
 
 
@@ -72,28 +72,32 @@ def _tier(settings: Settings, role: str) -> Tier:
 
 
 class QuotaFile:
-    """What one process knows of quota, in ``path``: read at the start, written every ten seconds and at the end.
+    """What one process knows of quota: read at the start, written every ten seconds and at the end.
 
-    A file that can't be read is put aside, since forgetting is better than not serving.
+    In ``folder``, as ``quota.json``, or for each of several workers as ``quota.<worker>.json``; a worker that is new
+    begins with what the single process knew. A file that can't be read is put aside, since forgetting is better than
+    not serving.
     """
 
-    def __init__(self, quota: Quota, path: Path) -> None:
+    def __init__(self, quota: Quota, folder: Path, worker: int | None = None) -> None:
         self._quota = quota
-        self._path = path
+        self._alone = folder / "quota.json"
+        self._path = self._alone if worker is None else folder / f"quota.{worker}.json"
         self._task: asyncio.Task[None] | None = None
 
     def load(self) -> None:
+        path = self._path if self._path.exists() else self._alone
         try:
-            saved = orjson.loads(self._path.read_bytes())
+            saved = orjson.loads(path.read_bytes())
             self._quota.load(saved["process"])
             if isinstance(self._quota.store, MemoryStore):
                 self._quota.store.load(saved["store"])
         except FileNotFoundError:
             return
         except Exception:
-            logger.exception("the saved state of quota can't be read; it is put aside as %s.bad", self._path.name)
+            logger.exception("the saved state of quota can't be read; it is put aside as %s.bad", path.stem)
             with suppress(OSError):
-                self._path.replace(self._path.with_suffix(".bad"))
+                path.replace(path.with_suffix(".bad"))
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep())

@@ -10,7 +10,7 @@ from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
 from lumni.gateway.turn import Turn
-from lumni.intelligence import Plan
+from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -63,7 +63,7 @@ class Case:
         list_cost = deployment.price.of(usage) if deployment.price else None
         return self._close(
             RequestRecord(
-                **self._common(),
+                **self._common() | {"reason": reason_of(self.plan, deployment, self.attempts)},
                 outcome=outcome,
                 status=status,
                 error_code=None if outcome is Outcome.OK else f"stream_{outcome}",
@@ -110,7 +110,7 @@ class Case:
             "attempts": tuple(self.attempts),
         }
         if plan is not None:
-            common["reason"] = plan.reason
+            common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}
             if (task := plan.classification) is not None:
                 common |= {"task_type": task.task_type, "confidence": task.confidence}
                 common["factors"] = {factor.name: factor.weight for factor in task.factors}
@@ -138,6 +138,15 @@ class Case:
         return self._record
 
 
+def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attempt]) -> str | None:
+    """Why the deployment that answered was chosen: as planned, or in place of the one that was."""
+    if plan is None or answered.id == plan.winner.id:
+        return plan.reason if plan else None
+    failed = next((attempt.outcome for attempt in attempts if attempt.deployment == plan.winner.id), None)
+    cause = "had no quota left for it" if failed in (None, Outcome.SKIPPED) else f"failed ({failed})"
+    return f"{plan.reason}. {plan.winner.id} {cause}, so {answered.id} answered"
+
+
 def metadata(record: RequestRecord, plan: Plan) -> Json:
     """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
     cost = None
@@ -150,7 +159,7 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
             "deployment": record.deployment,
             "provider": record.provider,
             "model": record.model,
-            "reason": plan.reason,
+            "reason": record.reason,
         },
         "benchmark": _benchmark(record, plan),
         "cost": cost,

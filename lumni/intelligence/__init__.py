@@ -1,6 +1,7 @@
 """Which task this is, which models suit it, and in what order. Pure: no I/O, no clock, no randomness but arguments."""
 
 from lumni.intelligence.classify import classify
+from lumni.intelligence.decision import Decision, Stock, WhatIf
 from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Facts, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.plan import plan
@@ -11,13 +12,16 @@ __all__ = [
     "Availability",
     "Candidate",
     "Classification",
+    "Decision",
     "Exclusion",
     "Factor",
     "Facts",
     "Needs",
     "Plan",
     "Rank",
+    "Stock",
     "Task",
+    "WhatIf",
     "classify",
     "needs_of",
     "plan",

@@ -134,7 +134,10 @@ class Decision:
         return {} if self.weights is None else parts_of(option.facts, self.task, self.weights)
 
     def key(self, place: int, option: Option) -> tuple[float | bool, ...]:
-        """What options are sorted by; ``place`` is where one was before. As :func:`lumni.intelligence.plan.precedence`; a strategy's order is kept, whatever is supposed."""
+        """The sort key of an option that stood at ``place``, as :func:`lumni.intelligence.plan.precedence` has it.
+
+        A strategy's order is kept, whatever is supposed.
+        """
         rank, stage, strict = option.rank, option.rank.stage, option.strict
         misfit = self.task.tier not in (None, option.facts.tier)
         if self.automatic:

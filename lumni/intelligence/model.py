@@ -122,7 +122,7 @@ class Plan:
     excluded: tuple[Exclusion, ...] = field(default=())
     domain: Domain = "reasoning"
     requested: str = "auto"
-    task: Task = field(default=Task())  # noqa: RUF009  (frozen, like all of these)
+    task: Task = field(default=Task())
     automatic: bool = True
     named: bool = False
     weights: Mapping[str, float] | None = None

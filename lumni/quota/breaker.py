@@ -20,6 +20,10 @@ State = Literal["closed", "open", "half_open"]
 FAILURES = frozenset({Outcome.UNAVAILABLE, Outcome.TIMEOUT, Outcome.CUT})
 TAKEN_OUT = {Outcome.AUTH: "the account's key was refused", Outcome.NOT_FOUND: "the provider has no such model"}
 HISTORY = 50
+DUMPED = (
+    "failures", "opened_at", "recovery", "reason", "cause", "relapses", "last_failure", "last_error", "last_error_at",
+    "since",
+)  # fmt: skip
 
 
 class Event(NamedTuple):
@@ -42,8 +46,11 @@ class Breaker:
     recovery: float = 600.0
     probe_until: float = 0.0
     reason: str = ""
+    cause: str = ""  # the outcome that opened it
+    relapses: int = 0  # probes that failed since it opened
     last_failure: float | None = None
     last_error: str = ""
+    last_error_at: float | None = None
     since: float | None = None  # of the present state; None: as long as we know
     history: deque[Event] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
@@ -107,21 +114,59 @@ class Breakers:
             breaker.successes += 1
             if breaker.opened_at is not None:
                 breaker.since = now
-            breaker.failures, breaker.opened_at, breaker.reason = 0, None, ""
+            _close(breaker)
         elif outcome in FAILURES or outcome in TAKEN_OUT:
-            breaker.last_error = detail or str(outcome)
+            breaker.last_error, breaker.last_error_at = detail or str(outcome), now
             self._fail(breaker, outcome, now)
         else:
             return
         breaker.history.append(Event(now, str(outcome), breaker.state(now), detail))
 
-    def reset(self, deployment: str) -> None:
-        """Close it by hand; its history stays."""
+    def give_back(self, deployment: str) -> None:
+        """The probe that ``allow`` gave was never sent, or nobody heard how it ended: the next who asks gets it."""
+        if breaker := self._breakers.get(deployment):
+            breaker.probe_until = 0.0
+
+    def heard_of(self, deployment: str) -> bool:
+        """Whether a call of it ever ended, well or as its own failure."""
         breaker = self._breakers.get(deployment)
-        if breaker:
-            breaker.failures, breaker.opened_at, breaker.probe_until, breaker.reason = 0, None, 0.0, ""
-            breaker.since = self._clock()
-            breaker.history.append(Event(self._clock(), "reset", "closed"))
+        return breaker is not None and bool(breaker.successes or breaker.total_failures or breaker.failures)
+
+    def cause(self, deployment: str) -> str:
+        """The outcome that opened it; empty while it is closed."""
+        breaker = self._breakers.get(deployment)
+        return breaker.cause if breaker else ""
+
+    def reset(self, deployment: str, event: str = "reset") -> None:
+        """Close it by hand, or because a free call proved what had been doubted; its history stays."""
+        if breaker := self._breakers.get(deployment):
+            if breaker.opened_at is not None:
+                breaker.since = self._clock()
+            breaker.probe_until = 0.0
+            _close(breaker)
+            breaker.history.append(Event(self._clock(), event, "closed"))
+
+    def try_early(self, deployment: str, rest: float) -> bool:
+        """Let the next request be the probe before its time. Whether it may.
+
+        After probes that failed only once it has been open for ``rest`` seconds, twice as long after each of them: a
+        provider that lists its models but answers nobody shall cost ever fewer requests.
+        """
+        breaker, now = self._breakers.get(deployment), self._clock()
+        if breaker is None or breaker.opened_at is None or breaker.state(now) == "half_open":
+            return False
+        if breaker.relapses and now - breaker.opened_at < rest * 2.0 ** min(breaker.relapses, 30):
+            return False
+        breaker.opened_at = now - breaker.recovery
+        breaker.history.append(Event(now, "health_check", "half_open"))
+        return True
+
+    def note(self, deployment: str, detail: str, *, keep_out: bool = False) -> None:
+        """Keep the error of a free call, which counts as no failure; ``keep_out``: its time out begins again."""
+        breaker, now = self._breakers.setdefault(deployment, Breaker(recovery=self._recovery)), self._clock()
+        breaker.last_error, breaker.last_error_at = detail, now
+        if keep_out and breaker.opened_at is not None:
+            breaker.opened_at = now
 
     def view(self, deployment: str) -> Json:
         """What an admin sees: state, counts and rate of failures, times (Unix) and history, the newest last."""
@@ -140,6 +185,7 @@ class Breakers:
             "retry_in": round(breaker.opens_in(now), 3),
             "last_failure": breaker.last_failure,
             "last_error": breaker.last_error,
+            "last_error_at": breaker.last_error_at,
             "since": breaker.since,
             "history": [event._asdict() for event in breaker.history],
         }
@@ -147,9 +193,9 @@ class Breakers:
     def dump(self) -> dict[str, Any]:
         """Open breakers and counts of failures, as JSON, for a restart."""
         return {
-            name: {"failures": b.failures, "opened_at": b.opened_at, "recovery": b.recovery, "reason": b.reason}
+            name: {field: getattr(b, field) for field in DUMPED}
             for name, b in self._breakers.items()
-            if b.failures
+            if b.failures or b.last_error
         }
 
     def load(self, dumped: Mapping[str, Any]) -> None:
@@ -161,9 +207,15 @@ class Breakers:
         breaker.failures += 1
         breaker.total_failures += 1
         breaker.last_failure = now
-        half_open = breaker.opened_at is not None
-        if outcome in TAKEN_OUT or half_open or breaker.failures >= self._threshold:
+        was_open = breaker.opened_at is not None
+        breaker.relapses += breaker.state(now) == "half_open"
+        if outcome in TAKEN_OUT or was_open or breaker.failures >= self._threshold:
             times = f"{breaker.failures} failures in a row, the last one: {outcome}"
-            if not half_open:
+            if not was_open:
                 breaker.since = now
-            breaker.opened_at, breaker.reason = now, TAKEN_OUT.get(outcome, times)
+            breaker.opened_at, breaker.reason, breaker.cause = now, TAKEN_OUT.get(outcome, times), str(outcome)
+
+
+def _close(breaker: Breaker) -> None:
+    breaker.failures, breaker.relapses, breaker.opened_at = 0, 0, None
+    breaker.reason = breaker.cause = ""

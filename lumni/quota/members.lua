@@ -74,7 +74,7 @@ end
 local function agreed(pool, w, n)
   local limit = limit_of(pool, w)
   if not limit or n <= 0 then return true end
-  local fields, total = pool.fields, used(pool, w) + in_flight(pool, w.letter) + n
+  local fields, total = pool.fields, used(pool, w) + reserved(pool, w) + n
   local level = fields['h' .. w.key] or 1
   local effective = level
   if level > 1 and fields['q' .. w.key] > least_read() then effective = fields['p' .. w.key] end
@@ -112,7 +112,7 @@ end
 function shared.renew(pool, spec)
   local epoch = tonumber(request.epoch)
   if pool.fields.g == epoch then return end
-  redis.call('DEL', pool.key, pool.key .. ':held')
+  redis.call('DEL', pool.key, pool.key .. ':held', pool.key .. ':air')
   for _, row in ipairs(spec) do redis.call('DEL', pool.key .. ':' .. row[1]) end
   for field in pairs(pool.fields) do
     if string.sub(field, 1, 1) == 'u' then redis.call('DEL', pool.key .. ':' .. string.sub(field, 2)) end
@@ -197,22 +197,21 @@ function operations.leave()
   return 1
 end
 
-local function hold(pool, row)
-  local id, at, expires, need = row[1], row[2], row[3], {row[4], row[5], row[6]}
-  if redis.call('ZADD', pool.key .. ':held', 'NX', expires, member(id, at, need)) == 0 then return end
-  redis.call('PEXPIRE', pool.key .. ':held', KEEP)
-  fly(pool, need, 1)
-  set(pool, 'x', math.min(pool.fields.x or 1e300, expires))
+local function regain(pool, row)
+  local at, need = row[2], {row[4], row[5], row[6]}
+  local name = member(row[1], at, need)
+  if redis.call('ZSCORE', pool.key .. ':held', name) then return end
+  hold(pool, name, at, row[3], need)
+  if row[7] == 1 then
+    redis.call('ZREM', pool.key .. ':air', name)
+    landed(pool, need[1])
+  end
 end
 
 -- A reservation that ended while we were out of reach: it counts once, here or when its lease ended.
 local function close(pool, row)
   local need, actual = {row[3], row[4], row[5]}, {row[6], row[7], row[8]}
-  if redis.call('ZREM', pool.key .. ':held', member(row[1], row[2], need)) == 0 then return end
-  fly(pool, need, -1)
-  for _, w in ipairs(pool.windows) do
-    charge(pool, w, amount(actual, w.letter), math.min(now, w.letter == 'r' and row[9] or row[10]))
-  end
+  finish(pool, row[1], row[2], need, actual, math.min(now, row[9]), math.min(now, row[10]))
 end
 
 local function restore(pool, row)
@@ -228,11 +227,11 @@ local function restore(pool, row)
     for _, entry in ipairs(row.logs[w.key] or {}) do charge(pool, w, entry[2], math.min(entry[1], now)) end
   end
   for _, ended in ipairs(row.ends) do close(pool, ended) end
-  for _, held in ipairs(row.holds) do hold(pool, held) end
+  for _, held in ipairs(row.holds) do regain(pool, held) end
   for _, w in ipairs(pool.windows) do
     forget(pool, w)
     local limit, level = limit_of(pool, w), pool.fields['h' .. w.key] or 1
-    local total = used(pool, w) + in_flight(pool, w.letter)
+    local total = used(pool, w) + reserved(pool, w)
     if limit and total > ceiling(limit, level) then
       local needed = level_for(limit, total)
       raise(pool, w, needed, needed)

@@ -1,12 +1,11 @@
 """Quota state of one process, in its memory."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
 from lumni.quota.clockwork import POOL_BLOCK_MS, milliseconds, milliseconds_up
-from lumni.quota.meter import Held, Meter
+from lumni.quota.meter import Meter
 from lumni.quota.model import (
     NOTHING,
     Amounts,
@@ -21,74 +20,10 @@ from lumni.quota.model import (
     Window,
     WindowState,
 )
+from lumni.quota.pool_state import NEVER, PoolState
 from lumni.quota.store import Wake, route
 
-_NEVER = 1 << 62
 _SWEEP_EVERY = 10_000
-
-
-@dataclass(slots=True)
-class PoolState:
-    """Meters in the order of the pool's windows, then the learned ones by name. Times are milliseconds."""
-
-    blocked: int = 0
-    meters: dict[str, Meter] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
-    in_flight: Amounts = NOTHING
-    soonest: int = _NEVER
-    windows: tuple[Window, ...] | None = None
-
-    def configure(self, windows: tuple[Window, ...]) -> None:
-        known = self.meters
-        extra = sorted(known.keys() - {window.key for window in windows})
-        self.meters = {w.key: known.get(w.key) or Meter(w) for w in windows} | {key: known[key] for key in extra}
-        for window in windows:
-            self.meters[window.key].window = window
-        self.windows = windows
-
-    def hold(self, name: str, held: Held) -> None:
-        self.held[name] = held
-        self.in_flight = self.in_flight.plus(held.need)
-        self.soonest = min(self.soonest, held.expires_ms)
-
-    def drop(self, name: str) -> Held | None:
-        held = self.held.pop(name, None)
-        if held:
-            self.in_flight = self.in_flight.minus(held.need)
-        return held
-
-    def advance(self, now: int) -> int:
-        """Expire holds and forget what no longer counts; how many expired."""
-        expired = self._expire(now) if self.soonest <= now else 0
-        for meter in self.meters.values():
-            meter.advance(now)
-        return expired
-
-    def spend(self, need: Amounts, now: int, ago: int) -> None:
-        """Count ``need``: its requests as of ``ago`` milliseconds before ``now``, its tokens now."""
-        for meter in self.meters.values():
-            meter.charge(need.of(meter.window.kind), now - ago if meter.window.kind == "requests" else now)
-
-    def rows(self, pool: str, now: int) -> list[WindowState]:
-        flying, blocked = self.in_flight, self.blocked
-        return [meter.state(pool, now, flying.of(meter.window.kind), blocked) for meter in self.meters.values()]
-
-    def idle(self) -> bool:
-        learned = len(self.meters) > len(self.windows or ())
-        return not (self.held or self.blocked or learned) and all(
-            meter.learned_limit is None and meter.anchor is None and not (meter.log or meter.debt or meter.blocked)
-            for meter in self.meters.values()
-        )
-
-    def _expire(self, now: int) -> int:
-        overdue = sorted((hold, name) for name, hold in self.held.items() if hold.expires_ms <= now)
-        for hold, name in overdue:
-            self.drop(name)
-            for meter in self.meters.values():
-                refilling = meter.window.style == "refilling"
-                meter.charge(hold.need.of(meter.window.kind), hold.expires_ms if refilling else hold.at_ms)
-        self.soonest = min((hold.expires_ms for hold in self.held.values()), default=_NEVER)
-        return len(overdue)
 
 
 class MemoryStore:
@@ -126,10 +61,7 @@ class MemoryStore:
         live = False
         for pool in pools:
             state = self._state(pool, now_ms)
-            if state.drop(reservation.id):
-                live = True
-                ago = min(milliseconds(counted_ago), now_ms - reservation.at_ms)
-                state.spend(actual, now_ms, max(0, ago))
+            live = state.finish(reservation.id, actual, now_ms, milliseconds(counted_ago)) or live
         for pool, words in route(corrections, pools):
             self._learn(self._state(pool, now_ms), words, now_ms)
         if corrections or counted_ago or not actual.covers(need):
@@ -138,7 +70,8 @@ class MemoryStore:
 
     async def release(self, reservation: Reservation, now: float) -> bool:
         pools = reservation.draw.pools
-        live = [self._state(pool, milliseconds(now)).drop(reservation.id) is not None for pool in pools]
+        now_ms = milliseconds(now)
+        live = [self._state(pool, now_ms).finish(reservation.id, NOTHING, now_ms, 0) for pool in pools]
         self._wake(pools)
         return any(live)
 
@@ -172,8 +105,8 @@ class MemoryStore:
                     meter.window, meter.learned_limit, meter.anchor, meter.blocked, meter.used, list(meter.log)
                 )
                 copy.debt, copy.debt_at, copy.resets = meter.debt, meter.debt_at, meter.resets
-                for hold in state.held.values():
-                    copy.charge(hold.need.of(meter.window.kind), milliseconds(now))
+                for flight in state.flights(meter.window):
+                    copy.charge(flight.amount, max(flight.counts, milliseconds(now)))
                 meters[key] = [copy.learned_limit, copy.anchor, copy.blocked, copy.log, copy.debt, copy.debt_at]
             dumped[name] = {"blocked": state.blocked, "meters": meters}
         return dumped
@@ -191,7 +124,7 @@ class MemoryStore:
         draw, now, expires = reservation.draw, reservation.at_ms, reservation.expires_ms
         if expires > now:
             for state in states:
-                state.hold(reservation.id, Held(expires, now, draw.need))
+                state.hold(reservation.id, now, expires, draw.need)
             return Granted(index, reservation)
         rows: list[WindowState] = []
         for pool, state in zip(draw.pools, states, strict=True):
@@ -204,7 +137,7 @@ class MemoryStore:
         if state is None:
             state = self._pools[pool.id] = PoolState()
         if state.windows is not pool.windows:
-            state.configure(pool.windows)
+            state.configure(pool.windows, pool.transit_ms)
         return state
 
     def _state(self, pool: Pool, now: int) -> PoolState:
@@ -217,9 +150,9 @@ class MemoryStore:
             if word.key:
                 if word.key not in state.meters:
                     state.meters[word.key] = Meter(Window.learned(word.key))
-                    state.configure(state.windows or ())
+                    state.configure(state.windows or (), state.transit)
                 meter = state.meters[word.key]
-                meter.learn(word, now, state.in_flight.of(meter.window.kind))
+                meter.learn(word, now, state.reserved(meter.window))
             elif word.refused:
                 block = POOL_BLOCK_MS if word.reset_in is None else milliseconds_up(word.reset_in)
                 state.blocked = max(state.blocked, now + block)
@@ -254,15 +187,15 @@ def _refusal(draw: Draw, states: Sequence[PoolState], now: int) -> Refusal | Non
         if state.blocked > fits:
             fits, where, reason = state.blocked, (pool.id, None), "blocked"
         for key, meter in state.meters.items():
-            kind = meter.window.kind
-            amount = draw.need.of(kind)
-            when = meter.fits_at(amount, now, state.in_flight.of(kind), state.held.values())
-            if when == now:
+            amount = draw.need.of(meter.window.kind)
+            reserved = state.reserved(meter.window)
+            if meter.fits(amount, now, reserved):
                 continue
+            when = meter.fits_at(amount, now, reserved, state.flights(meter.window))
             sooner = meter.fits_at(amount, now, 0, ())
-            earliest = max(earliest, _NEVER if sooner is None else sooner)
-            if when is None and fits < _NEVER:
-                fits, where, reason = _NEVER, (pool.id, key), "too_large"
+            earliest = max(earliest, NEVER if sooner is None else sooner)
+            if when is None and fits < NEVER:
+                fits, where, reason = NEVER, (pool.id, key), "too_large"
             elif when is not None and when > fits:
                 fits, where, reason = when, (pool.id, key), "blocked" if when == meter.blocked else "full"
     if fits <= now:
@@ -271,4 +204,4 @@ def _refusal(draw: Draw, states: Sequence[PoolState], now: int) -> Refusal | Non
 
 
 def _seconds(when: int, now: int) -> float | None:
-    return None if when >= _NEVER else (when - now) / 1000
+    return None if when >= NEVER else (when - now) / 1000

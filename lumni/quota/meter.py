@@ -3,6 +3,7 @@
 from bisect import bisect_right, insort
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lumni.quota.clockwork import DEFAULT_BLOCK_MS, calendar_resets, drops_at, milliseconds_up, round_up
 from lumni.quota.model import Amounts, Correction, Window, WindowState
@@ -10,11 +11,20 @@ from lumni.quota.model import Amounts, Correction, Window, WindowState
 
 @dataclass(frozen=True, slots=True, order=True)
 class Held:
-    """A reservation as its pool remembers it."""
+    """A reservation as its pool remembers it. At ``lands_ms`` the provider has surely counted its requests."""
 
     expires_ms: int
     at_ms: int
+    lands_ms: int
     need: Amounts
+
+
+class Flight(NamedTuple):
+    """What a call in flight will add to a window: ``amount`` at ``joins``, as of ``counts``."""
+
+    joins: int
+    counts: int
+    amount: int
 
 
 @dataclass(slots=True)
@@ -73,12 +83,38 @@ class Meter:
             insort(self.log, (stamp, amount))
         self.used += amount
 
+    def uncharge(self, amount: int, at: int) -> None:
+        """Take back what was counted as used at ``at``, as far as it is still there."""
+        if self.window.style == "refilling":
+            self.debt = max(0, self.debt - amount * self.window.period_ms)
+            return
+        stamp = round_up(at, self.window.width_ms)
+        place = bisect_right(self.log, stamp, key=lambda entry: entry[0]) - 1
+        if place < 0 or self.log[place][0] != stamp:
+            return
+        amount = min(amount, self.log[place][1])
+        self.log[place] = (stamp, self.log[place][1] - amount)
+        if not self.log[place][1]:
+            del self.log[place]
+        self.used -= amount
+
     @property
     def taken(self) -> int:
         return -(-self.debt // self.window.period_ms) if self.window.style == "refilling" else self.used
 
-    def fits_at(self, amount: int, now: int, reserved: int, held: Collection[Held]) -> int | None:
-        """When ``amount`` fits beside ``reserved`` (made up of ``held``) if nothing else happens; ``None``: never."""
+    def fits(self, amount: int, now: int, reserved: int) -> bool:
+        """Whether ``amount`` fits beside ``reserved`` now."""
+        limit = self.limit
+        if self.blocked > now:
+            return False
+        if limit is None or not amount:
+            return True
+        if self.window.style == "refilling":
+            return self.debt + (reserved + amount - limit) * self.window.period_ms <= 0
+        return self.used + reserved + amount <= limit
+
+    def fits_at(self, amount: int, now: int, reserved: int, flights: Collection[Flight]) -> int | None:
+        """When ``amount`` fits beside ``reserved`` (all of ``flights``) if nothing else happens; ``None``: never."""
         limit = self.limit
         start = max(now, self.blocked)
         if limit is None or not amount:
@@ -86,13 +122,12 @@ class Meter:
         if amount > limit:
             return None
         if self.window.style == "refilling":
-            return max(start, self._refilled_at(reserved + amount - limit, limit, now, held))
+            return max(start, self._refilled_at(reserved + amount - limit, limit, now, flights))
         need = self.used + reserved + amount - limit
         if need <= 0:
             return start
-        kind = self.window.kind
         frees = [(self.drops_at(stamp), freed) for stamp, freed in self.log]
-        frees += [(max(h.expires_ms, self.drops_at(self._stamp(h.at_ms))), h.need.of(kind)) for h in held]
+        frees += [(max(f.joins, self.drops_at(self._stamp(f.counts))), f.amount) for f in flights]
         when = now
         for free_at, freed in sorted(frees):
             when, need = free_at, need - freed
@@ -147,17 +182,17 @@ class Meter:
             self.debt = max(0, self.debt - (now - self.debt_at) * (self.limit or 0))
             self.debt_at = now
 
-    def _refilled_at(self, over: int, limit: int, now: int, held: Collection[Held]) -> int:
-        """When the debt is low enough; a hold joins it when its lease ends, and until then doesn't refill."""
+    def _refilled_at(self, over: int, limit: int, now: int, flights: Collection[Flight]) -> int:
+        """When the debt is low enough; what is in flight doesn't refill until it joins the debt."""
         debt, time, period = self.debt, now, self.window.period_ms
         need = debt + over * period
-        for hold in sorted(held):
-            if need <= min(debt, (hold.expires_ms - time) * limit):
+        for flight in sorted(flights):
+            if need <= min(debt, (flight.joins - time) * limit):
                 break
-            refilled = min(debt, (hold.expires_ms - time) * limit)
-            debt += hold.need.of(self.window.kind) * period - refilled
+            refilled = min(debt, (flight.joins - time) * limit)
+            debt += flight.amount * period - refilled
             need -= refilled
-            time = hold.expires_ms
+            time = flight.joins
         return time + max(0, -(-need // limit))
 
     def _natural_reset(self, now: int) -> int:

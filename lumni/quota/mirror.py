@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from lumni.quota.memory import MemoryStore, PoolState
-from lumni.quota.meter import Held, Meter
+from lumni.quota.memory import MemoryStore
+from lumni.quota.meter import Meter
 from lumni.quota.model import Amounts, Pool, Reservation, Window
+from lumni.quota.pool_state import PoolState
 
 _REMEMBERED = 20_000
 
@@ -25,7 +26,7 @@ class Mirror(MemoryStore):
         self._sweep(at)
         for pool in reservation.draw.pools:
             if expires > at:
-                self._configured(pool).hold(reservation.id, Held(expires, at, need))
+                self._configured(pool).hold(reservation.id, at, expires, need)
             else:
                 self._state(pool, at).spend(need, at, 0)
 
@@ -39,11 +40,7 @@ class Mirror(MemoryStore):
         """The same for one pool of a reservation."""
         if pool.id not in self._pools:
             return False
-        state = self._state(pool, now)
-        if state.drop(name) is None:
-            return False
-        state.spend(used, now, ago)
-        return True
+        return self._state(pool, now).finish(name, used, now, ago)
 
     def state(self, pool: str) -> PoolState | None:
         return self._pools.get(pool)
@@ -68,9 +65,11 @@ class Mirror(MemoryStore):
         return {m.window.key: [(at + later, amount) for at, amount in m.log] for m in meters if m.log}
 
     def holds(self, pool: str) -> list[list[Any]]:
-        """What is in flight: name, when it was reserved and when its lease ends, and its amounts."""
+        """What is in flight: name, when it was reserved, when its lease ends, its amounts, whether it has landed."""
         state = self._pools.get(pool)
-        return [[name, held.at_ms, held.expires_ms, *held.need] for name, held in state.held.items()] if state else []
+        if state is None:
+            return []
+        return [[n, h.at_ms, h.expires_ms, *h.need, int(n not in state.airborne)] for n, h in state.held.items()]
 
     def _configured(self, pool: Pool) -> PoolState:
         known = self._logged.get(pool.id)

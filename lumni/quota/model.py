@@ -16,6 +16,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 MONTH = 31 * DAY  # of a sliding window: the longest month, so that no calendar month can be exceeded
 KINDS: dict[str, Kind] = {"r": "requests", "t": "tokens", "i": "input_tokens", "o": "output_tokens"}
 
+TRANSIT_MS = 1000  # after so long a request that was sent has been counted by its provider
+AT_ONCE_MS = 1  # a window of requests so short holds what is in flight, and nothing else
+
 _FINE = 1000  # a window of at most so many requests is logged to the millisecond: its log stays that short by itself
 _BUCKETS = 600  # every other log is rounded up to a 600th of its period: 0.1 s of a minute, 144 s of a day
 
@@ -95,6 +98,11 @@ class Window:
         return round(self.guard * 1000)
 
     @cached_property
+    def lands(self) -> bool:
+        """Whether what is in flight counts from when it arrives, not from when it is over: requests do."""
+        return self.kind == "requests" and self.period_ms > AT_ONCE_MS
+
+    @cached_property
     def width_ms(self) -> int:
         """Resolution of the log; times are rounded up to it, so that nothing is forgotten early."""
         fine = self.kind == "requests" and self.limit is not None and self.limit <= _FINE
@@ -116,6 +124,15 @@ class Pool:
     id: str
     windows: tuple[Window, ...] = ()
 
+    @cached_property
+    def transit_ms(self) -> int:
+        """When a request that was sent has surely been counted, after so many milliseconds.
+
+        A second, and a quarter of the shortest window's period if that is less: there, to wait longer would cost more
+        than the refusal of a call that was under way for so much longer than the one before.
+        """
+        return min([TRANSIT_MS, *(window.period_ms // 4 for window in self.windows if window.lands)])
+
     def __post_init__(self) -> None:
         if len({window.key for window in self.windows}) != len(self.windows):
             raise ValueError(f"pool {self.id!r} has two windows of the same kind and period")
@@ -132,7 +149,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Held capacity. It counts as used until it is settled or released, or until it expires with its process."""
+    """Held capacity. It counts as used until it is settled or released, or until it expires with its process.
+
+    Its requests count as made ``Pool.transit_ms`` after it, its tokens when it is settled.
+    """
 
     id: str
     draw: Draw

@@ -14,9 +14,9 @@ class Pools:
     """Made once from a catalogue. A pool is the same object each time, because stores recognise it by identity.
 
     Where deployments that share a pool state different limits, a configured one is stronger than one of the catalogue
-    of free tiers, and of two equally strong ones the smaller holds. Where nothing bounds the requests of a minute, the
-    narrowest pool gets what is needed to find that out carefully (``inference.py``). Only deployments that are enabled
-    have pools.
+    of free tiers, and of two equally strong ones the smaller holds. Where nothing bounds the requests of a minute, a
+    free deployment's narrowest pool gets what is needed to find that out carefully (``inference.py``). Only deployments
+    that are enabled have pools.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -32,7 +32,7 @@ class Pools:
         unknown = {
             d.pools[0].name
             for d in catalogue.enabled
-            if d.pools and not any(is_bounded(windows[pool.name]) for pool in d.pools)
+            if d.free and d.pools and not any(is_bounded(windows[pool.name]) for pool in d.pools)
         }
         pools = {name: Pool(name, cautious(stated) if name in unknown else stated) for name, stated in windows.items()}
         self._of = {d.id: tuple(pools[pool.name] for pool in d.pools) for d in catalogue.enabled}

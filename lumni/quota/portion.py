@@ -10,10 +10,11 @@ of the limit. A *ballast* in the window's log keeps the difference until then.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from lumni.quota.memory import MemoryStore, PoolState
+from lumni.quota.memory import MemoryStore
 from lumni.quota.meter import Meter
 from lumni.quota.mirror import Mirror
 from lumni.quota.model import Correction, Draw, Pool, Refusal, Refused, Window
+from lumni.quota.pool_state import PoolState
 
 RETRY = 1.0  # seconds after which something that needs Redis back is worth asking for again
 
@@ -137,7 +138,7 @@ class Portion(MemoryStore):
         extra = sorted(note.limits.keys() - {window.key for window in pool.windows})
         if own:
             own.advance(now)
-        state = PoolState(note.blocks.get("", 0))
+        state = PoolState(note.blocks.get("", 0), transit=pool.transit_ms)
         for window in (*pool.windows, *(Window.learned(key) for key in extra)):
             limit = note.limit(window)
             share = None if limit is None else self._part.share(limit)
@@ -150,8 +151,9 @@ class Portion(MemoryStore):
                 self._weigh(meter, share, self._footing.stake(pool.id, window, limit), own, now)
             state.meters[window.key] = meter
         state.windows = tuple(meter.window for meter in state.meters.values())
-        for name, held in own.held.items() if own else ():
-            state.hold(name, held)
+        if own:
+            for name, held in own.held.items():
+                state.keep(name, held, landed=name not in own.airborne)
         return state
 
     def _fill(self, meter: Meter, own: PoolState | None, now: int) -> None:
@@ -167,7 +169,7 @@ class Portion(MemoryStore):
             meter.debt += share * (until - now)
         else:
             kept = sum(amount for stamp, amount in log if meter.drops_at(stamp) > until)
-        kept += own.in_flight.of(meter.window.kind) if own else 0
+        kept += own.reserved(meter.window) if own else 0
         meter.charge(share - kept - stake, now if meter.window.style == "refilling" else until)
 
 
@@ -177,5 +179,5 @@ def _log(state: PoolState | None, key: str) -> list[tuple[int, int]]:
 
 def _taken(mirror: Mirror, pool: str, window: Window) -> int:
     state = mirror.state(pool)
-    flying = state.in_flight.of(window.kind) if state else 0
+    flying = state.reserved(window) if state else 0
     return flying + sum(amount for _, amount in _log(state, window.key))

@@ -21,7 +21,7 @@ from lumni.quota.lease import Lease
 from lumni.quota.model import Draw, Granted, Refusal, Refused
 from lumni.quota.shares import Shares, cost
 from lumni.quota.store import Store
-from lumni.quota.ticket import NoCapacity, Place, Ticket
+from lumni.quota.ticket import NoCapacity, Place, Standby, Ticket
 
 CLAIM_AFTER = 15.0  # seconds in which others may pass a request that doesn't fit yet
 PROMOTE_AFTER = 20.0  # seconds of waiting that count as one step of course priority
@@ -126,6 +126,11 @@ class FairQueue:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def line(self) -> tuple[Standby, ...]:
+        """All who wait, the next first."""
+        now = asyncio.get_running_loop().time()
+        return tuple(Standby(waiter.ticket.student, now - waiter.since) for waiter in self._line())
 
     def share(self, student: str) -> float:
         """The part of recent capacity that went to ``student``, in [0, 1]."""

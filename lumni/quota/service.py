@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.quota.breaker import Breakers
@@ -24,17 +24,29 @@ logger = logging.getLogger(__name__)
 GLANCE = 1.0  # seconds for which what was read of the pools is good enough to rank by; reserving is always exact
 
 
+State = Literal["available", "exhausted", "broken"]
+
+
 class Standing(NamedTuple):
     """What is known of a deployment now.
 
     ``headroom`` is the part of its scarcest window that is left, in [0, 1]: 0 is no obstacle, a request may wait for
-    its turn. ``blocked`` says why it can't be called at all, ``until`` for how many seconds.
+    its turn. ``blocked`` says why it can't be called at all, ``until`` for how many seconds. ``since`` is the Unix time
+    at which its state was first seen.
     """
 
     headroom: float = 1.0
     blocked: str = ""
     until: float | None = None
     windows: tuple[WindowState, ...] = ()
+    since: float | None = None
+
+    @property
+    def state(self) -> State:
+        if self.blocked:
+            return "broken"
+        spent = any(window.left == 0 and window.period > AT_ONCE for window in self.windows)
+        return "exhausted" if spent else "available"
 
 
 @dataclass
@@ -51,6 +63,7 @@ class Quota:
     estimator: Estimator = field(default_factory=Estimator)
     traffic: Traffic = field(default_factory=Traffic)
     inference: Inference = field(default_factory=Inference)
+    _states: dict[str, tuple[str, float]] = field(default_factory=dict)  # and since when
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -58,7 +71,7 @@ class Quota:
     async def standings(self) -> Mapping[str, Standing]:
         """How each enabled deployment stands, quotas as of the last second."""
         seen = await self._glance()
-        return {deployment.id: self._standing(deployment.id, seen) for deployment in self.catalogue.enabled}
+        return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
 
     async def rows(self) -> tuple[WindowState, ...]:
         """Every window of every pool, read now."""
@@ -105,6 +118,7 @@ class Quota:
             "estimates": self.estimator.dump(),
             "traffic": self.traffic.dump(),
             "inferred": self.inference.dump(),
+            "states": self._states,
         }
 
     def load(self, dumped: Mapping[str, Any]) -> None:
@@ -114,6 +128,7 @@ class Quota:
         self.estimator.load(dumped["estimates"])
         self.traffic.load(dumped["traffic"])
         self.inference.load(dumped["inferred"])
+        self._states |= {name: tuple(saved) for name, saved in dumped.get("states", {}).items() if name in known}
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -131,6 +146,13 @@ class Quota:
             self._seen = {pool: tuple(rows) for pool, rows in found.items()}
         return self._seen
 
+    def _dated(self, id_: str, standing: Standing) -> Standing:
+        state, since = self._states.get(id_, ("", 0.0))
+        if state != standing.state:
+            since = self.clock()
+            self._states[id_] = standing.state, since
+        return standing._replace(since=since)
+
     def _standing(self, id_: str, seen: Mapping[str, tuple[WindowState, ...]]) -> Standing:
         windows = tuple(row for pool in self.pools.of(id_) for row in seen.get(pool.id, ()))
         if broken := self.breakers.blocked(id_):
@@ -139,10 +161,13 @@ class Quota:
 
 
 def describe(window: WindowState) -> str:
-    """A window in words: ``30 requests a minute``."""
+    """A window in words: ``30 requests a minute``, ``2 at once``; without a number while its limit is unknown."""
     if window.period == AT_ONCE:
         return f"{window.limit} at once"
     spans: dict[float, str] = {1: "second", 60: "minute", 3600: "hour", 86400: "day", 31 * 86400: "month"}
     span = spans.get(round(window.period), f"{window.period:g} s")
+    kind = window.kind.replace("_", " ")
     amount = "" if window.limit is None else f"{window.limit:,} "
-    return f"{amount}{window.kind.replace('_', ' ')} a {span}"
+    kind = kind.removesuffix("s") if window.limit == 1 else kind
+    article = "an" if span == "hour" else "a" if span.isalpha() else "in"
+    return f"{amount}{kind} {article} {span}"

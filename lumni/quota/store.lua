@@ -1,13 +1,16 @@
 -- All of RedisStore's steps; the meaning of each is in store.py and meter.py, which tests hold this to.
--- KEYS: one hash a pool; its reservations are in KEYS[i]:held, the log of a window in KEYS[i]:<window>, in the same slot.
+-- KEYS: one hash a pool; its reservations are in KEYS[i]:held, those whose requests may still be on their way in KEYS[i]:air
+-- too, the log of a window in KEYS[i]:<window>, in the same slot.
 -- ARGV: operation, request, then the windows of each pool (JSON, read only if needed). Times are milliseconds.
--- Fields of a pool: b blocked until, R I O amounts in flight, x the soonest end of a lease, T when its keys were last told
+-- Fields of a pool: b blocked until, R I O amounts in flight, A requests of R that have landed (they are in the logs already),
+-- x the soonest end of a lease, z the next landing, T when its keys were last told
 -- to stay; and for each window: u<w> used, o<w> oldest and n<w> newest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
 -- d<w> debt (amount times period) as of e<w>.
 
 local FIXED, REFILLING = 1, 2
 local KEEP, DAY = 70 * 86400 * 1000, 86400 * 1000
 local POOL_BLOCK, WINDOW_BLOCK = 60000, 3600000
+local TRANSIT, AT_ONCE = 1000, 1  -- as in model.py
 local request = cjson.decode(ARGV[2])
 local count = #KEYS - (request.member and 1 or 0)
 local shared = {}  -- what members.lua adds for processes that must get by without Redis too
@@ -47,7 +50,7 @@ local function keep(pool)
   set(pool, 'T', now)
   save(pool)
   redis.call('PEXPIRE', pool.key, KEEP)
-  redis.call('PEXPIRE', pool.key .. ':held', KEEP)
+  for _, name in ipairs({':held', ':air'}) do redis.call('PEXPIRE', pool.key .. name, KEEP) end
   for _, w in ipairs(pool.windows) do redis.call('PEXPIRE', pool.key .. ':' .. w.key, KEEP) end
 end
 
@@ -110,6 +113,23 @@ local function charge(pool, w, n, at)
   set(pool, 'u' .. w.key, before + n)
 end
 
+-- Take back what was counted as used at `at`, as far as it is still there.
+local function uncharge(pool, w, n, at)
+  if n <= 0 then return end
+  if w.style == REFILLING then
+    w.debt = math.max(0, w.debt - n * w.period)
+    return save_debt(pool, w)
+  end
+  local stamp, log = math.ceil(at / w.width) * w.width, pool.key .. ':' .. w.key
+  local same = redis.call('ZRANGEBYSCORE', log, stamp, stamp)[1]
+  if not same then return end
+  local sum = tonumber(string.match(same, ':(%d+)$'))
+  n = math.min(n, sum)
+  redis.call('ZREM', log, same)
+  if sum > n then redis.call('ZADD', log, stamp, string.format('%.0f:%.0f', stamp, sum - n)) end
+  set(pool, 'u' .. w.key, used(pool, w) - n)
+end
+
 local function spend(pool, need, ago)
   for _, w in ipairs(pool.windows) do
     charge(pool, w, amount(need, w.letter), w.letter == 'r' and now - ago or now)
@@ -122,13 +142,16 @@ local function fly(pool, need, sign)
   end
 end
 
-local function in_flight(pool, letter)
+-- What is held of a window's limit.
+local function reserved(pool, w)
   local f = pool.fields
-  return amount({f.R or 0, f.I or 0, f.O or 0}, letter)
+  if w.lands then return (f.R or 0) - (f.A or 0) end
+  return amount({f.R or 0, f.I or 0, f.O or 0}, w.letter)
 end
 
-local function holds(pool, from, to)
-  local flat, found = redis.call('ZRANGEBYSCORE', pool.key .. ':held', from, to, 'WITHSCORES'), {}
+-- Reservations in `name`: `expires` is when their lease ends, or among those in the air when they land.
+local function holds(pool, name, from, to)
+  local flat, found = redis.call('ZRANGEBYSCORE', pool.key .. name, from, to, 'WITHSCORES'), {}
   for i = 1, #flat, 2 do
     local at, r, input, output = string.match(flat[i], ':(%d+):(%d+):(%d+):(%d+)$')
     found[#found + 1] = {
@@ -140,18 +163,41 @@ local function holds(pool, from, to)
   return found
 end
 
+local function soonest(pool, name)
+  return tonumber(redis.call('ZRANGE', pool.key .. name, 0, 0, 'WITHSCORES')[2] or 1e300)
+end
+
+local function landed(pool, requests)
+  if requests ~= 0 then set(pool, 'A', (pool.fields.A or 0) + requests) end
+end
+
+-- Requests that have surely been counted by their provider count as made now, and are held no longer.
+local function land(pool)
+  if not pool.fields.z or pool.fields.z > now then return end
+  for _, hold in ipairs(holds(pool, ':air', '-inf', now)) do
+    landed(pool, hold.need[1])
+    for _, w in ipairs(pool.windows) do
+      if w.lands then charge(pool, w, hold.need[1], hold.expires) end
+    end
+  end
+  redis.call('ZREMRANGEBYSCORE', pool.key .. ':air', '-inf', now)
+  set(pool, 'z', soonest(pool, ':air'))
+end
+
 local function expire(pool)
   if not pool.fields.x or pool.fields.x > now then return 0 end
-  local overdue = holds(pool, '-inf', now)
+  local overdue = holds(pool, ':held', '-inf', now)
   for _, hold in ipairs(overdue) do
     fly(pool, hold.need, -1)
+    landed(pool, -hold.need[1])
     for _, w in ipairs(pool.windows) do
-      charge(pool, w, amount(hold.need, w.letter), w.style == REFILLING and hold.expires or hold.at)
+      if not w.lands then
+        charge(pool, w, amount(hold.need, w.letter), w.style == REFILLING and hold.expires or hold.at)
+      end
     end
   end
   redis.call('ZREMRANGEBYSCORE', pool.key .. ':held', '-inf', now)
-  local soonest = redis.call('ZRANGE', pool.key .. ':held', 0, 0, 'WITHSCORES')[2]
-  set(pool, 'x', soonest and tonumber(soonest) or 1e300)
+  set(pool, 'x', soonest(pool, ':held'))
   return #overdue
 end
 
@@ -178,6 +224,7 @@ local function window(pool, key, period, limit, style, width, guard, anchor, res
   return {
     key = key, letter = string.sub(key, 1, 1), period = period, limit = limit >= 0 and limit or nil, style = style,
     width = width, guard = guard, anchor = anchor, resets = resets, capped = capped == 1,
+    lands = string.sub(key, 1, 1) == 'r' and period > AT_ONCE,
     debt = pool.fields['d' .. key] or 0, debt_at = pool.fields['e' .. key] or 0,
   }
 end
@@ -190,12 +237,14 @@ end
 local function load(i)
   local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
   local flat, extra = redis.call('HGETALL', pool.key), {}
+  pool.transit = TRANSIT
   for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
   local specs = cjson.decode(ARGV[2 + i])
   if request.member then shared.renew(pool, specs) end
   for j, spec in ipairs(specs) do
     pool.windows[j] = window(pool, unpack(spec))
     pool.known[spec[1]] = pool.windows[j]
+    if pool.windows[j].lands then pool.transit = math.min(pool.transit, math.floor(pool.windows[j].period / 4)) end
   end
   for field in pairs(pool.fields) do
     local key = string.sub(field, 2)
@@ -206,6 +255,7 @@ local function load(i)
     pool.known[key] = learned_window(pool, key)
     pool.windows[#pool.windows + 1] = pool.known[key]
   end
+  land(pool)
   pool.expired = expire(pool)
   for _, w in ipairs(pool.windows) do forget(pool, w) end
   return pool
@@ -247,19 +297,20 @@ local function fits_at(pool, w, n, flying)
   if not limit or n == 0 then return start end
   if n > limit then return nil end
   local over = n - limit
-  if flying then over = over + in_flight(pool, w.letter) end
+  if flying then over = over + reserved(pool, w) end
   if w.style == REFILLING and w.debt + over * w.period <= 0 then return start end
   local need = used(pool, w) + over
   if w.style ~= REFILLING and need <= 0 then return start end
   local held = {}
   if flying then
-    pool.holds = pool.holds or holds(pool, '-inf', '+inf')
-    held = pool.holds
+    local name = w.lands and ':air' or ':held'
+    pool[name] = pool[name] or holds(pool, name, '-inf', '+inf')
+    held = pool[name]
   end
   if w.style == REFILLING then return math.max(start, refilled_at(pool, w, over, limit, held)) end
   local events, when = frees(pool, w, need), now
   for _, hold in ipairs(held) do
-    local stamp = math.ceil(hold.at / w.width) * w.width
+    local stamp = math.ceil((w.lands and hold.expires or hold.at) / w.width) * w.width
     events[#events + 1] = {math.max(hold.expires, drops_at(pool, w, stamp)), amount(hold.need, w.letter)}
   end
   table.sort(events, function(a, b) return a[1] < b[1] end)
@@ -301,13 +352,42 @@ local function member(id, at, need)
   return string.format('%s:%.0f:%.0f:%.0f:%.0f', id, at, need[1], need[2], need[3])
 end
 
+local function hold(pool, name, at, expires, need)
+  local lands = math.min(at + pool.transit, expires)
+  redis.call('ZADD', pool.key .. ':held', expires, name)
+  redis.call('ZADD', pool.key .. ':air', lands, name)
+  for _, key in ipairs({':held', ':air'}) do
+    if (pool.fields.R or 0) == 0 then redis.call('PEXPIRE', pool.key .. key, KEEP) end
+  end
+  fly(pool, need, 1)
+  set(pool, 'x', math.min(pool.fields.x or 1e300, expires))
+  set(pool, 'z', math.min(pool.fields.z or 1e300, lands))
+end
+
 local function take(pool, need)
   if request.lease <= 0 then return spend(pool, need, 0) end
   local expires = now + request.lease
-  redis.call('ZADD', pool.key .. ':held', expires, member(request.id, now, need))
-  if in_flight(pool, 'r') == 0 then redis.call('PEXPIRE', pool.key .. ':held', KEEP) end
-  fly(pool, need, 1)
-  set(pool, 'x', math.min(pool.fields.x or 1e300, expires))
+  hold(pool, member(request.id, now, need), now, expires, need)
+end
+
+-- A reservation ended: what was really used counts in its place; what has landed stays where it is, but for the difference.
+local function finish(pool, id, at, need, actual, counted, over)
+  local name = member(id, at, need)
+  if redis.call('ZREM', pool.key .. ':held', name) == 0 then return false end
+  fly(pool, need, -1)
+  local flying = redis.call('ZREM', pool.key .. ':air', name) == 1
+  if not flying then landed(pool, -need[1]) end
+  for _, w in ipairs(pool.windows) do
+    local n, when = amount(actual, w.letter), w.letter == 'r' and counted or over
+    if flying or not w.lands then
+      charge(pool, w, n, when)
+    elseif n > need[1] then
+      charge(pool, w, n - need[1], when)
+    else
+      uncharge(pool, w, need[1] - n, at + pool.transit)
+    end
+  end
+  return true
 end
 
 local function learn(pool, key, limit, remaining, reset_in, refused)
@@ -330,7 +410,7 @@ local function learn(pool, key, limit, remaining, reset_in, refused)
   if w.style == FIXED and #w.resets == 0 and reset_in > 0 then set(pool, 'a' .. key, now + reset_in) end
   local effective = limit_of(pool, w)
   if remaining >= 0 and effective then
-    local foreign, at = effective - remaining - in_flight(pool, w.letter) - used(pool, w), now
+    local foreign, at = effective - remaining - reserved(pool, w) - used(pool, w), now
     if reset_in >= 0 and w.style == 0 then at = math.min(now, now + reset_in - w.period) end
     charge(pool, w, foreign, at)
     forget(pool, w)
@@ -364,7 +444,7 @@ local function describe(pool, i, rows)
     local limit = limit_of(pool, w)
     local blocked = math.max(0, (pool.fields['b' .. w.key] or 0) - now, (pool.fields.b or 0) - now)
     rows[#rows + 1] = {
-      i, w.key, limit or -1, used(pool, w), in_flight(pool, w.letter), new_at(pool, w) - now, blocked,
+      i, w.key, limit or -1, used(pool, w), reserved(pool, w), new_at(pool, w) - now, blocked,
       limit and limit == pool.fields['l' .. w.key] and 1 or 0,
     }
   end
@@ -394,13 +474,8 @@ function operations.settle(pools)
   for i = 1, count do
     local pool = load(i)
     pools[i] = pool
-    if redis.call('ZREM', pool.key .. ':held', member(request.id, request.at, request.need)) == 1 then
-      live = 1
-      fly(pool, request.need, -1)
-      if request.used then
-        spend(pool, request.used, math.max(0, math.min(request.ago, now - request.at)))
-      end
-    end
+    local counted = now - math.max(0, math.min(request.ago, now - request.at))
+    if finish(pool, request.id, request.at, request.need, request.used, counted, now) then live = 1 end
   end
   for _, word in ipairs(request.words or {}) do
     learn(pools[word[1]], unpack(word, 2))

@@ -33,6 +33,14 @@ class Place:
     eta: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A request that waits, and for how many seconds it has."""
+
+    student: str
+    waited: float
+
+
 class NoCapacity(Exception):
     """Nothing became free in time. The gateway makes its 429 from this.
 

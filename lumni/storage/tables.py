@@ -41,8 +41,8 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _json() -> JSON:
-    return JSON().with_variant(JSONB(), "postgresql")
+def _json(*, none_as_null: bool = False) -> JSON:
+    return JSON(none_as_null=none_as_null).with_variant(JSONB(none_as_null=none_as_null), "postgresql")
 
 
 metadata = MetaData(
@@ -90,6 +90,7 @@ requests = Table(
     Column("queued_ms", Double, nullable=False, server_default="0"),
     Column("ttft_ms", Double),
     Column("attempts", _json(), nullable=False),
+    Column("decision", _json(none_as_null=True)),
     Index(None, "created_at"),
 )
 

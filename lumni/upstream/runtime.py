@@ -33,10 +33,10 @@ def load_litellm() -> Any:
 
 async def close_clients(litellm: Any) -> None:
     """Close every connection of LiteLLM's, in the event loop that they were opened in."""
-    await litellm.close_litellm_async_clients()
-    litellm.in_memory_llm_clients_cache.flush_cache()  # else a later start in this process would get closed ones
     # Streams of Gemini and Anthropic use this one, which LiteLLM forgets. It opens another session when it needs one.
     await litellm.module_level_aclient.client._transport.aclose()  # noqa: SLF001
+    await litellm.close_litellm_async_clients()
+    litellm.in_memory_llm_clients_cache.flush_cache()  # else a later start in this process would get closed ones
 
 
 def _give_groq_a_service_tier() -> None:

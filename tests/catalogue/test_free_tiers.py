@@ -80,6 +80,7 @@ def test_each_line_can_be_used(name: str) -> None:
         for short, limit in limits.items():
             assert limit.provenance == "catalogue"
             assert (limit.style == "fixed") == (limit.period == DAY and bool(tier.counting.zone))
+            assert limit.amount or limit.style != "refilling"
             assert limit.name == (f"i{short}" if tier.counting.input_only and short.startswith("t") else short)
 
 
@@ -101,10 +102,16 @@ def test_null_is_unknown_and_counted() -> None:
     assert TIERS["groq"].find("somebody/new") is None
 
 
-def test_elsewhere_nothing_is_known() -> None:
-    """A test server, or one's own, is not the provider."""
+def test_elsewhere_no_amount_is_known_but_how_the_provider_counts() -> None:
+    """A test server is not the provider, but speaks for it."""
     groq = BY_NAME["groq"]
     assert tier_at(groq, "").counts_max_tokens
     assert tier_at(groq, "https://api.groq.com/openai/v1").counts_max_tokens
-    assert tier_at(groq, "http://localhost:4010/v1") is UNKNOWN
+    elsewhere = tier_at(groq, "http://localhost:4010/v1")
+    assert elsewhere.counts_max_tokens
+    assert elsewhere.counting == TIERS["groq"].counting
+    assert elsewhere.find("openai/gpt-oss-20b") is None
+    shared = tier_at(BY_NAME["openrouter"], "http://localhost:4010/v1").find("a/b:free")
+    assert shared
+    assert {limit.amount for limit in shared.limits.values()} == {None}
     assert tier_at(BY_NAME["nvidia_nim"], BY_NAME["nvidia_nim"].api_base).models

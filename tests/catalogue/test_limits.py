@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumni.catalogue.doctor import check
-from lumni.catalogue.limits import PERIODS, SHORT_NAMES, SPELLINGS, Counting, read_limits
+from lumni.catalogue.limits import DAY, PERIODS, SHORT_NAMES, SPELLINGS, Counting, read_limits
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.files import ConfigurationError, Finding
 from tests.catalogue.support import PRICES, TODAY, entry, load, write
@@ -52,6 +52,30 @@ def test_a_day_begins_when_the_provider_s_does(period: str) -> None:
     (limit,) = limits.values()
     assert (limit.style, limit.zone) == (("fixed", "UTC") if period == "day" else ("sliding", ""))
     assert limit.kind == "input_tokens"
+
+
+def test_how_windows_move_is_the_provider_s_unless_somebody_knows_better(here: Path) -> None:
+    """000-22: Groq's are buckets, others slide; `style` beside the numbers is stronger, and stays out of model_info."""
+
+    def styles(item: dict[str, Any], **settings: Any) -> dict[str, tuple[str, str]]:
+        deployment = one(here, item, **settings)
+        assert "style" not in deployment.info
+        return {limit.name: (limit.style, limit.zone) for limit in deployment.limits}
+
+    assert styles(entry("m", "groq/big-70b", rpm=30, rpd=9)) == {"rpm": ("refilling", ""), "rpd": ("refilling", "")}
+    assert styles(entry("m", "groq/openai/gpt-oss-20b"))["rpm"] == ("sliding", "")  # a bucket of unknown size
+    assert styles(entry("m", "groq/big-70b", {"style": "fixed"}, rpm=30)) == {"rpm": ("fixed", "")}
+    accounts = {"groq": {"limits": {"tpm": 5, "style": "sliding"}}}
+    assert styles(entry("m", "groq/big-70b"), accounts=accounts) == {"tpm": ("sliding", "")}
+    counting = Counting("UTC")
+    assert counting.of(DAY, None, known=True) == counting.of(DAY, "fixed", known=True) == ("fixed", "UTC")
+    assert counting.of(60, None, known=True) == counting.of(DAY, "sliding", known=True) == ("sliding", "")
+    assert counting.of(DAY, "refilling", known=False) == ("sliding", "")
+
+
+def test_a_misspelt_style_is_told(here: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no way for a window to move"):
+        one(here, entry("m", "groq/big-70b", {"style": "slding"}, rpm=30))
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "many", "-3", "", [30]])

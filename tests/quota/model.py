@@ -56,6 +56,15 @@ class Meter:
             width = self.window.width_ms
             self.entries.append(Entry((at + width - 1) // width * width, amount))
 
+    def take_back(self, amount: int, at: int) -> None:
+        if self.window.style == "refilling":
+            self.bucket = max(Fraction(0), self.bucket - amount)
+        width = self.window.width_ms
+        for entry in self.entries:
+            if entry.stamp == (at + width - 1) // width * width:
+                gone = min(amount, entry.amount)
+                entry.amount, amount = entry.amount - gone, amount - gone
+
     def used(self) -> Fraction:
         if self.window.style == "refilling":
             return self.bucket
@@ -68,27 +77,39 @@ class Hold:
     need: Amounts
     at: int
     expires: int
+    lands: int
+    landed: bool = False
 
 
 @dataclass
 class ModelPool:
     meters: dict[str, Meter]
+    transit: int
     holds: list[Hold] = field(default_factory=list)
     blocked: int = 0
 
     def reserved(self, meter: Meter) -> int:
-        return sum(hold.need.of(meter.window.kind) for hold in self.holds)
+        requests = meter.window.kind == "requests"
+        return sum(hold.need.of(meter.window.kind) for hold in self.holds if not (requests and hold.landed))
 
     def pass_time(self, now: int) -> None:
+        for hold in sorted(self.holds, key=lambda h: h.lands):
+            if hold.lands <= now and not hold.landed:
+                hold.landed = True
+                self._charge("requests", hold.need, hold.lands, hold.lands)
         for hold in sorted(self.holds, key=lambda h: h.expires):
             if hold.expires <= now:
                 self.holds.remove(hold)
-                for meter in self.meters.values():
-                    if meter.window.style == "refilling":
-                        meter.pass_time(hold.expires)
-                    meter.add(hold.need.of(meter.window.kind), hold.at)
+                self._charge("tokens", hold.need, hold.expires, hold.at)
         for meter in self.meters.values():
             meter.pass_time(now)
+
+    def _charge(self, kind: str, need: Amounts, now: int, at: int) -> None:
+        for meter in self.meters.values():
+            if meter.window.kind.endswith(kind):
+                if meter.window.style == "refilling":
+                    meter.pass_time(now)
+                meter.add(need.of(meter.window.kind), at)
 
     def fits(self, need: Amounts, now: int) -> bool:
         if self.blocked > now:
@@ -106,7 +127,7 @@ class ModelPool:
 
 class Model:
     def __init__(self, pools: tuple[Pool, ...]) -> None:
-        self.pools = {pool.id: ModelPool({w.key: Meter(w) for w in pool.windows}) for pool in pools}
+        self.pools = {p.id: ModelPool({w.key: Meter(w) for w in p.windows}, p.transit_ms) for p in pools}
 
     def pass_time(self, now: int) -> None:
         for pool in self.pools.values():
@@ -121,7 +142,8 @@ class Model:
     def hold(self, name: str, draw: Draw, now: int, lease: int) -> None:
         for pool in draw.pools:
             if lease:
-                self.pools[pool.id].holds.append(Hold(name, draw.need, now, now + lease))
+                lands = now + min(lease, self.pools[pool.id].transit)
+                self.pools[pool.id].holds.append(Hold(name, draw.need, now, now + lease, lands))
             else:
                 self._spend(self.pools[pool.id], draw.need, now, now)
 
@@ -132,7 +154,14 @@ class Model:
             for hold in [h for h in state.holds if h.id == name]:
                 state.holds.remove(hold)
                 live = True
-                self._spend(state, used, now, max(now - ago, hold.at))
+                if hold.landed:
+                    more = used.requests - hold.need.requests
+                    for meter in state.meters.values():
+                        if meter.window.kind == "requests" and more < 0:
+                            meter.take_back(-more, hold.lands)
+                    self._spend(state, used._replace(requests=max(0, more)), now, max(now - ago, hold.at))
+                else:
+                    self._spend(state, used, now, max(now - ago, hold.at))
         return live
 
     def learn(self, pool: Pool, word: Correction, now: int) -> None:

@@ -1,5 +1,6 @@
 """A catalogue's pools: shared as providers share them, the same objects each time, each number with its source."""
 
+from dataclasses import replace
 from datetime import date
 
 from hypothesis import given
@@ -123,8 +124,9 @@ def test_both_packages_mean_the_same_periods() -> None:
 
 
 def test_only_what_nothing_bounds_is_called_carefully() -> None:
-    """000-20: an account's known limit is enough; a deployment without any is begun with few calls at once."""
+    """000-20: an account's known limit is enough; a free deployment without any is begun with few calls at once."""
     account = PoolLimits("o/*:free", (Limit("requests", MINUTE, 20),))
     known, unknown = deployment("a", PoolLimits("o/x"), account), deployment("b", PoolLimits("groq/m"))
-    pools = Pools(Catalogue((known, unknown)))
-    assert [is_unknown(pool) for pool in (*pools.of("a"), *pools.of("b"))] == [False, False, True]
+    paid = replace(deployment("c", PoolLimits("openai/m")), free=False)
+    pools = Pools(Catalogue((known, unknown, paid)))
+    assert [is_unknown(pool) for id_ in "abc" for pool in pools.of(id_)] == [False, False, True, False]

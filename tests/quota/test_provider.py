@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lumni.quota.clockwork import calendar_resets, drops_at
 from lumni.quota.memory import MemoryStore
-from lumni.quota.model import DAY, MONTH, Amounts, Correction, Draw, Granted, Pool, Window
+from lumni.quota.model import DAY, MONTH, TRANSIT_MS, Amounts, Correction, Draw, Granted, Pool, Style, Window
 
 PERIOD = 60.0
 
@@ -40,6 +40,7 @@ class Provider:
 
 
 gaps = st.floats(0, 15) | st.sampled_from([0.0, 0.0, 0.1, 0.3, 29.5, 59.5, 59.9, 60.0])
+ways = st.floats(0.001, TRANSIT_MS / 1000) | st.sampled_from([0.001, TRANSIT_MS / 1000])
 delays = st.floats(0.001, 20) | st.just(0.001)
 
 
@@ -50,12 +51,12 @@ delays = st.floats(0.001, 20) | st.just(0.001)
     limit=st.integers(1, 6),
     offset=st.floats(0, 59) | st.just(0.0),
     skew=st.floats(-0.4, 0.4),
-    calls=st.lists(st.tuples(gaps, delays, delays), min_size=1, max_size=60),
+    calls=st.lists(st.tuples(gaps, ways, delays), min_size=1, max_size=60),
 )
 async def test_no_request_over_a_known_limit(
     style: str, *, same: bool, limit: int, offset: float, skew: float, calls: list[tuple[float, float, float]]
 ) -> None:
-    """000-21: with the provider's own style, or not knowing it; whatever the network does; clocks 0.4 s apart."""
+    """000-21: with the provider's own style, or not knowing it; whatever the network does in a second."""
     window = Window("requests", PERIOD, limit)
     if same and style != "sliding":
         window = Window("requests", PERIOD, limit, "fixed" if style == "fixed" else "refilling", anchor=offset)
@@ -108,15 +109,43 @@ async def test_a_full_window_is_used_to_the_last_request() -> None:
 async def test_a_crash_leaks_no_reservation_longer_than_its_lease() -> None:
     """000-21: what nobody settles counts as made when it was reserved, so a minute's window is whole again in time."""
     store = MemoryStore()
-    pools = (Pool("p", (Window("requests", 60, 2), Window("requests", DAY, 10))),)
+    pools = (Pool("p", (Window("tokens", 60, 20), Window("tokens", DAY, 100))),)
+    draws = [Draw("d", pools, Amounts(1, 5, 5))]
     for _ in range(2):
-        assert isinstance(await store.reserve([Draw("d", pools)], 0, lease=90), Granted)
-    refused = await store.reserve([Draw("d", pools)], 60, lease=90)
+        assert isinstance(await store.reserve(draws, 0, lease=90), Granted)
+    refused = await store.reserve(draws, 60, lease=90)
     assert not isinstance(refused, Granted)
     assert refused.wait == 30
-    assert isinstance(await store.reserve([Draw("d", pools)], 90, lease=90), Granted)
+    assert isinstance(await store.reserve(draws, 90, lease=90), Granted)
     minute, day = await store.snapshot(pools, 90)
-    assert (minute.used, minute.reserved, day.used, day.reserved) == (0, 1, 2, 1)
+    assert (minute.used, minute.reserved, day.used, day.reserved) == (0, 10, 20, 10)
+
+
+async def test_a_request_counts_from_its_arrival_however_long_its_answer_takes() -> None:
+    """000-22: a second's window has room again a second after it, though no answer is there; what it took is known."""
+    store, pool = MemoryStore(), Pool("p", (Window("requests", 1, 1), Window("tokens", 60, 100)))
+    draws = [Draw("d", (pool,), Amounts(1, 10, 10))]
+    first = await store.reserve(draws, 100, lease=90)
+    assert isinstance(first, Granted)
+    refused = await store.reserve(draws, 101, lease=90)
+    assert not isinstance(refused, Granted)
+    assert refused.wait == 0.25
+    assert isinstance(await store.reserve(draws, 101.25, lease=90), Granted)
+    await store.settle(first.reservation, 102.5, used=Amounts(1, 3, 3))
+    second, tokens = await store.snapshot([pool], 102.5)
+    assert (second.used, second.reserved, tokens.used, tokens.reserved) == (0, 0, 6, 20)
+
+
+@pytest.mark.parametrize("style", ["sliding", "fixed", "refilling"])
+async def test_what_a_provider_did_not_count_is_given_back_after_it_has_landed(style: Style) -> None:
+    """000-21: a refusal that comes late, or a call that was never sent."""
+    store, pool = MemoryStore(), Pool("p", (Window("requests", 3600, 2, style),))
+    answers = [await store.reserve([Draw("d", (pool,))], 1, lease=90) for _ in range(2)]
+    ours, other = [answer.reservation for answer in answers if isinstance(answer, Granted)]
+    assert [row.used for row in await store.snapshot([pool], 11)] == [2]
+    assert await store.settle(ours, 11, used=Amounts(0))
+    assert await store.release(other, 11)
+    assert [(row.used, row.reserved) for row in await store.snapshot([pool], 11)] == [(0, 0)]
 
 
 async def test_a_refusal_closes_its_window_until_the_time_it_named() -> None:
@@ -155,10 +184,10 @@ async def test_somebody_elses_use_of_the_account_is_learned_from_headers() -> No
     draws = [Draw("d", (pool,), Amounts())]
     held = [await store.reserve(draws, 0, lease=60) for _ in range(3)]
     assert isinstance(held[0], Granted)
-    await store.settle(held[0].reservation, 1, corrections=[Correction("requests", 60, 10, 7, 59)])
-    assert (await store.snapshot([pool], 1))[0].left == 7
-    await store.learn(pool, [Correction("requests", 60, 10, 4, 20)], 1)
-    row = (await store.snapshot([pool], 1))[0]
+    await store.settle(held[0].reservation, 0.9, corrections=[Correction("requests", 60, 10, 7, 59)])
+    assert (await store.snapshot([pool], 0.9))[0].left == 7
+    await store.learn(pool, [Correction("requests", 60, 10, 4, 20.1)], 0.9)
+    row = (await store.snapshot([pool], 0.9))[0]
     assert (row.left, row.used, row.reserved) == (4, 4, 2)
     await store.learn(pool, [Correction("requests", 60, 10, 9, 59)], 1)
     assert (await store.snapshot([pool], 1))[0].left == 4

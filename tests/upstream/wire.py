@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,14 +113,19 @@ def deployment(id_: str, base: str, provider: str = "openai", **more: Any) -> De
 
 
 class Line:
-    """The straight line without HTTP before it: a pipeline over these deployments, and the records it leaves."""
+    """The straight line without HTTP before it: a pipeline over these deployments, and the records it leaves.
 
-    def __init__(self, deployments: Sequence[Deployment], **settings: Any) -> None:
+    ``clock`` is the quota's Unix time.
+    """
+
+    def __init__(
+        self, deployments: Sequence[Deployment], clock: Callable[[], float] = time.time, **settings: Any
+    ) -> None:
         self.settings = Settings(**{**LIMITLESS, "num_retries": 0, "request_timeout": 20.0, **settings})
         self.catalogue = Catalogue(tuple(deployments))
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)
-        self.quota = make_quota(self.settings, self.catalogue, MemoryStore())
+        self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
         self.pipeline = Pipeline(Planner(self.catalogue, self.quota), self.quota, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
@@ -127,7 +133,7 @@ class Line:
 
     def request(self, **body: Any) -> ChatRequest:
         now = asyncio.get_running_loop().time()
-        own = {name: body.pop(name) for name in ("provider", "fallback") if name in body}
+        own = {name: body.pop(name) for name in ("provider", "fallback", "strategy", "label") if name in body}
         body = {"model": "all", "messages": QUESTION, **body}
         return ChatRequest(
             request_id="r",
@@ -141,7 +147,10 @@ class Line:
         )
 
     async def ask(self, **body: Any) -> Reply:
-        return await self.pipeline.complete(self.request(**body), Principal("k"))
+        return await self.ask_as(Principal("k"), **body)
+
+    async def ask_as(self, principal: Principal, **body: Any) -> Reply:
+        return await self.pipeline.complete(self.request(**body), principal)
 
     async def text(self, **body: Any) -> str:
         """The whole text of a stream."""
