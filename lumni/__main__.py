@@ -3,7 +3,9 @@
 import typer
 
 from lumni.cli.ask import ask
+from lumni.cli.classify import classify
 from lumni.cli.doctor import doctor
+from lumni.cli.explain import explain
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.quota import quota
@@ -18,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask):
+for command in (serve, doctor, models, quota, ask, explain, classify):
     app.command()(command)
 app.add_typer(lab, name="lab")
 

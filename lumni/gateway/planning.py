@@ -14,7 +14,7 @@ from lumni.quota.estimate import size_of
 from lumni.quota.inference import AT_ONCE
 from lumni.quota.model import Amounts, WindowState
 from lumni.quota.service import Quota, Standing, describe
-from lumni.quota.strategies import shadow_price
+from lumni.quota.strategies import headroom, shadow_price
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Json, Principal, RoutingStrategy
 
@@ -111,7 +111,7 @@ def availability(standing: Standing, need: Amounts, calls: float) -> Availabilit
     clocked = [window for window in standing.windows if window.limit is not None and window.period != AT_ONCE]
     too_small = next((window for window in clocked if _amount(window) < need.of(window.kind)), None)
     return Availability(
-        headroom=standing.headroom,
+        headroom=0.0 if standing.blocked else headroom(clocked, need),
         blocked=standing.blocked,
         until=standing.until,
         price=_price(clocked, need),

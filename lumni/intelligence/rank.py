@@ -21,13 +21,13 @@ WEIGHTS: Mapping[str, float] = {
 }
 """The default of ``academic.benchmarkSelection.weights``; they sum to 1."""
 
-UNKNOWN = 0.2
-"""The benchmark value that a model without published figures is ranked with, though not shown: about the median of the
-default list. A constant, so that no candidate's place depends on which others there are."""
-
-NEEDED: Mapping[TaskType, float] = {"fast": 0.05, "powerful": 0.5}
+NEEDED: Mapping[TaskType, float] = {"fast": 0.05, "powerful": 0.2}
 """The benchmark value from which on a model is good enough for a task, and a better one no better for it: a judgement.
-What is easy, gpt-4o-mini can do, which is at 0.05; what is hard deserves what beats half of LiveBench's list."""
+What is easy, gpt-4o-mini can do, which is at 0.05; what is hard, gpt-oss-120b, which is at 0.2 and free."""
+
+UNKNOWN = 0.1
+"""The benchmark value that a model without published figures is ranked with, though not shown: half of what a hard task
+needs. A constant, so that no candidate's place depends on which others there are."""
 
 FEW_CALLS = 10.0
 """Calls of late (each counts half after ten minutes) that halve ``recent_usage``."""
@@ -83,11 +83,13 @@ def benchmark_score(facts: Facts, task: Task) -> float:
 def rate_limit_availability(facts: Facts, task: Task) -> float:
     """1 while its quota would last to the reset at this pace, 0 when nothing is left or it is saved for others.
 
-    Between them 1 − the shadow price; where no limit has a clock, the share that is left.
+    Between them 1 − the shadow price; where no limit is known, the share that is left. Of what is billed, half: the
+    scarce thing there is money.
     """
     if is_saved(facts, task):
         return 0.0
-    return facts.headroom if facts.price is None else 1 - facts.price
+    left = facts.headroom if facts.price is None else 1 - facts.price
+    return left if facts.usd == 0 else left / 2
 
 
 def provider_priority(facts: Facts, task: Task) -> float:  # noqa: ARG001  (all parts are asked alike)
