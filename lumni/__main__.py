@@ -10,6 +10,7 @@ from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
+from lumni.cli.train import train
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, explain, classify):
+for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
 app.add_typer(lab, name="lab")
 

@@ -1,68 +1,74 @@
-"""``lumni classify``: one line of JSON for each text, to look at the classifier or to measure it."""
+"""``lumni classify``: how hard tasks are, without asking any model."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def classify(
-    text: Annotated[str, typer.Argument(metavar="[TEXT | FILE.jsonl]", help="A text, or rows to classify.")],
+    task: Annotated[str, typer.Argument(help="A text, or a JSONL file of rows with `prompt` or `messages`.")] = "",
 ) -> None:
-    """Classify a text, or each row of a JSONL file that has a `prompt` or `messages`: one line of JSON each."""
-    import json
-    import time
-    from pathlib import Path
-
+    """Say how hard a task is, and why: one JSON line for each row. Without TASK it reads standard input."""
     from lumni.cli.failure import explained
-    from lumni.intelligence import classify as judge
 
-    path = Path(text) if text.endswith(".jsonl") else None
+    row({})  # so that no row's time holds the reading of the weights
     with explained():
-        for body in _bodies(path) if path else [_body(text)]:
-            began = time.perf_counter()
-            found = judge(body)
-            row = {
-                "task_type": found.task_type,
-                "confidence": round(found.confidence, 4),
-                "weak_fails": _rounded(getattr(found, "weak_fails", None)),
-                "gain": _rounded(getattr(found, "gain", None)),
-                "factors": {factor.name: round(factor.weight, 4) for factor in found.factors},
-                "milliseconds": round(1000 * (time.perf_counter() - began), 3),
-            }
-            typer.echo(json.dumps(row, ensure_ascii=False))
+        for body in bodies(task):
+            # Bytes, so that neither the terminal's encoding nor a lone surrogate of the input can break a line.
+            sys.stdout.buffer.write((json.dumps(row(body)) + "\n").encode())
+    sys.stdout.buffer.flush()
 
 
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 4)
+def row(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a chat body. ``milliseconds`` is the time that the classification took."""
+    from lumni.intelligence import classify as judged
+
+    before = perf_counter()
+    found = judged(body)
+    spent = perf_counter() - before
+    return {
+        "task_type": found.task_type,
+        "confidence": round(found.confidence, 4),
+        "weak_fails": round(found.weak_fails, 6),
+        "gain": round(found.gain, 6),
+        "abstained": found.abstained,
+        "factors": {factor.name: round(factor.weight, 4) for factor in found.factors},
+        "milliseconds": round(1000 * spent, 3),
+    }
 
 
-def _body(text: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}]}
+def bodies(task: str) -> Iterator[Mapping[str, Any]]:
+    """The chat bodies that ``task`` stands for.
+
+    Raises:
+        InvalidRequest: a line of the file is no row; the message says which.
+    """
+    from lumni.errors import InvalidRequest
+
+    if not task.endswith(".jsonl"):
+        yield {"messages": [{"role": "user", "content": task or sys.stdin.read()}]}
+        return
+    try:
+        lines = Path(task).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{task} can't be read: {error}."
+        raise InvalidRequest(message) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _body(line, f"{task}, line {number}")
 
 
-def _bodies(path: "Path") -> Iterator[dict[str, Any]]:
-    """The rows of a file as chat bodies. Raises ``InvalidRequest``, which names the line that is none."""
-    import json
-
+def _body(line: str, where: str) -> Mapping[str, Any]:
     from lumni.errors import InvalidRequest
 
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                row = json.loads(line)
-                if isinstance(row, dict) and isinstance(row.get("messages"), list):
-                    yield row
-                elif isinstance(row, dict) and isinstance(row.get("prompt"), str):
-                    yield _body(row["prompt"])
-                else:
-                    raise InvalidRequest(f"{path}, line {number}: needs a `prompt` or `messages`.")
-    except OSError as error:
-        raise InvalidRequest(f"{path} can't be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise InvalidRequest(f"{path}, line {number}: {error}.") from None
+        found = json.loads(line)
+        return {**found, "messages": found.get("messages") or [{"role": "user", "content": found["prompt"]}]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"{where}: a row is an object with `prompt` or `messages`."
+        raise InvalidRequest(message) from error

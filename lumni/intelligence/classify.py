@@ -1,63 +1,95 @@
-"""Is a task easy enough for a fast model? A small logistic score over named signs, and its reasons."""
+"""Does a task need a strong model? A label, how sure it is, and why.
 
-import math
+How probable it is that a weak model fails decides between ``fast`` and ``powerful``. How much a strong model is
+expected to add is another question: nobody gains where both fail.
+"""
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lumni.intelligence.features import Features, extract
+from lumni.intelligence.features import Reading, look
+from lumni.intelligence.groups import LONG_THREAD, START, THREAD
 from lumni.intelligence.model import Classification, Factor
-from lumni.intelligence.thread import read
+from lumni.intelligence.thread import Thread, read
 from lumni.types import TaskType
 
-BIAS = -1.5
-"""Log-odds of ``powerful`` without any sign, 18 %: a judgement, that what a class asks without any is mostly easy."""
-
-WEIGHTS: Mapping[str, tuple[float, str]] = {
-    # Log-odds that each sign adds at its full value, set by hand. What needs many dependent steps weighs most.
-    "proof": (2.6, "asks for a proof or a derivation"),
-    "plan": (1.9, "asks to plan, compare or analyse"),
-    "debug": (1.9, "asks to find a fault"),
-    "write_code": (0.7, "asks for code"),  # small functions are within a fast model's reach
-    "intricate_code": (1.6, "asks for intricate code"),  # concurrency, compilers, complexity: where they fail
-    "code": (0.8, "contains code"),
-    "maths": (2.2, "contains mathematics"),  # the sign that separates hard from easy benchmarks best
-    "numbers": (0.7, "contains many numbers"),
-    "choices": (-0.6, "offers answers to choose from"),  # recognising is easier than producing
-    "constraints": (1.2, "sets several conditions"),
-    "steps": (1.2, "asks for several steps"),
-    "length": (0.8, "is long"),
-    "depth": (0.6, "continues a long conversation"),
-    "tools": (0.7, "offers tools to call"),
-    "attachments": (0.5, "comes with attachments"),
-    "effort": (2.0, "asks for a high reasoning effort"),  # the client's own word, so nearly decisive
-    "ease": (-1.5, "asks for a low reasoning effort"),
-    "greeting": (-3.0, "is a greeting or thanks"),
-    "simple": (-1.4, "asks for a definition, translation or summary"),
-    "short": (-1.0, "is short"),
-}
+if TYPE_CHECKING:
+    from lumni.intelligence.weights import Weights
 
 ASKED = "you asked for it"
 NON_ENGLISH_CAP = 0.7
-"""Most of the words are English, so that for other languages much may go unnoticed."""
+"""Figures for other languages rest on few prompts each (docs/model-card.md), so that none deserves more."""
+ABSTAIN = 0.55
+"""Confidence below which it isn't the text that decides, but how plentiful the strong tier's quota is."""
+
+LONG_CONVERSATION, LEAST_TURN = 12_800, 400
+"""Characters of user turns that are looked at, each turn counting for at least so many, before all that follow are
+taken for hard unread: bounds the time, and only moves up."""
+LONG_LOG_ODDS = 1.0  # 73 %, clear of abstaining
+
+SMALL = 0.05
+"""Log-odds, at most 1.3 % of probability: factors below count towards the usual request, so that few are told."""
 
 
-def classify(body: Mapping[str, Any], hint: TaskType | None = None) -> Classification:
+def classify(
+    body: Mapping[str, Any], hint: TaskType | None = None, *, plentiful: bool = True, weights: "Weights | None" = None
+) -> Classification:
     """Which kind of task OpenAI's chat ``body`` is. Pure, deterministic and never raises, whatever the body holds.
 
-    ``hint`` is the client's own ``taskType``: it decides, with confidence 1. ``factors`` are sorted by their weight's
-    size; with the bias they sum to the log-odds of ``powerful``.
+    ``hint`` is the client's own ``taskType``: it decides, with confidence 1. ``plentiful`` says that the strong tier's
+    quota isn't scarce: then what is undecided goes there. ``weights`` replace those that come with Lumni.
     """
+    thread = read(body)
+    return judge(thread, look(thread.last, body), body, hint, plentiful=plentiful, weights=weights)
+
+
+def judge(
+    thread: Thread,
+    last: Reading,
+    body: Mapping[str, Any],
+    hint: TaskType | None = None,
+    *,
+    plentiful: bool = True,
+    weights: "Weights | None" = None,
+) -> Classification:
+    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read already."""
+    # numpy takes a tenth of a second to import: not before it is needed.
+    from lumni.intelligence.scoring import logistic, verdict
+
+    if weights is None:
+        from lumni.intelligence.weights import shipped
+
+        weights = shipped()
+    own = verdict(last, weights)
+    lift, why = _lift(thread, body, own.log_odds, weights)
+    fails = logistic(own.log_odds + lift)
+    gain = own.gain
     if hint is not None:
-        return Classification(hint, 1.0, (Factor(ASKED, 1.0 if hint == "powerful" else -1.0),))
-    features = extract(read(body), body)
-    factors = _factors(features)
-    log_odds = BIAS + sum(factor.weight for factor in factors)
-    confidence = 1 / (1 + math.exp(-abs(log_odds)))
-    if features.foreign:
+        asked = (Factor(ASKED, 1.0 if hint == "powerful" else -1.0),)
+        return Classification(hint, 1.0, asked, weak_fails=fails, gain=gain)
+    confidence = max(fails, 1 - fails)
+    if last.features.foreign:
         confidence = min(confidence, NON_ENGLISH_CAP)
-    return Classification("powerful" if log_odds >= 0 else "fast", confidence, factors)
+    abstained = confidence < ABSTAIN
+    powerful = plentiful if abstained else fails >= 0.5
+    factors = told({**own.factors, why: lift})
+    return Classification(
+        "powerful" if powerful else "fast", confidence, factors, weak_fails=fails, gain=gain, abstained=abstained
+    )
 
 
-def _factors(features: Features) -> tuple[Factor, ...]:
-    signs = ((words, weight * getattr(features, sign)) for sign, (weight, words) in WEIGHTS.items())
-    return tuple(sorted((Factor(name, round(w, 3)) for name, w in signs if w), key=lambda f: -abs(f.weight)))
+def told(factors: Mapping[str, float]) -> tuple[Factor, ...]:
+    """The factors worth telling, the largest first. Their sum is that of all."""
+    large = {name: weight for name, weight in factors.items() if abs(weight) >= SMALL and name != START}
+    large[START] = sum(factors.values()) - sum(large.values())
+    return tuple(sorted((Factor(*item) for item in large.items()), key=lambda factor: -abs(factor.weight)))
+
+
+def _lift(thread: Thread, body: Mapping[str, Any], own: float, weights: "Weights") -> tuple[float, str]:
+    """What the turns before the last one add, so that a conversation never falls back to a weaker tier; and why."""
+    if sum(max(LEAST_TURN, len(turn.text)) for turn in thread.turns) > LONG_CONVERSATION:
+        return max(0.0, LONG_LOG_ODDS - own), LONG_THREAD
+    from lumni.intelligence.scoring import verdict
+
+    earlier = (verdict(look(turn, body), weights).log_odds for turn in thread.turns[:-1])
+    return max(0.0, max(earlier, default=own) - own), THREAD

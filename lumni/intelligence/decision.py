@@ -198,6 +198,9 @@ def _classification(plan: Plan) -> Json | None:
     return {
         "task_type": task.task_type,
         "confidence": round(task.confidence, 4),
+        "abstained": task.abstained,
+        "weak_fails": round(task.weak_fails, 4),
+        "gain": round(task.gain, 4),
         "factors": {factor.name: round(factor.weight, 4) for factor in task.factors},
     }
 

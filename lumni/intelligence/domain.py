@@ -1,25 +1,19 @@
 """Which kind of ability a request asks for, and so which column of the table of scores counts."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
 from lumni.catalogue.scores import Domain
-from lumni.intelligence.features import Features, extract
+from lumni.intelligence.features import Features, Reading
 from lumni.intelligence.needs import Needs
-from lumni.intelligence.thread import read
 
 LONG_PROMPT = 16_000
 """Tokens from which on finding one's way in the text is taken to be harder than what is asked: a judgement."""
 
-_WORD = re.compile(r"[^\W\d_]+")
 _DATA = frozenset(
     {"csv", "dataframe", "dataset", "datasets", "excel", "histogram", "outlier", "outliers", "pandas", "spreadsheet"}
 )
 
 
-def domain_of(body: Mapping[str, Any], needs: Needs) -> Domain:
-    """The domain of OpenAI's chat ``body``. Pure and never raises.
+def domain_of(reading: Reading, needs: Needs) -> Domain:
+    """The domain of a request whose last user turn is ``reading``. Pure and never raises.
 
     What a model must be able to take in decides first (images, long prompts, tools), then the subject. Plain questions
     count as language when a definition, translation or summary is asked for, else as reasoning.
@@ -30,8 +24,7 @@ def domain_of(body: Mapping[str, Any], needs: Needs) -> Domain:
         return "long_context"
     if needs.tools:
         return "tool_use"
-    thread = read(body)
-    return _subject(extract(thread, body), frozenset(_WORD.findall(thread.last.lower())))
+    return _subject(reading.features, reading.distinct)
 
 
 def _subject(signs: Features, words: frozenset[str]) -> Domain:

@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
-from lumni.intelligence.model import Availability, Candidate, Classification
+from lumni.intelligence.groups import START
+from lumni.intelligence.model import Availability, Candidate, Classification, Task
 from lumni.intelligence.names import is_automatic
-from lumni.intelligence.rank import is_saved, task_of
+from lumni.intelligence.rank import is_saved
 from lumni.intelligence.sieve import is_blocked
 
 
 def reason(
     requested: str,
     classification: Classification | None,
+    task: Task,
     candidates: Sequence[Candidate],
     provider: str | None,
     availability: Mapping[str, Availability],
@@ -28,7 +30,7 @@ def reason(
     parts = [_task(classification) if automatic else f"you asked for {requested}"]
     if automatic and tier and all(c.deployment.tier != tier for c in candidates):
         parts.append(f"no {tier} model can serve it now")
-    elif automatic and winner.tier != tier and any(is_saved(c.facts, task_of(classification)) for c in candidates):
+    elif automatic and winner.tier != tier and any(is_saved(c.facts, task) for c in candidates):
         parts.append("what is left of the powerful models is kept for tasks that gain more from them")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")
@@ -50,6 +52,7 @@ def _task(classification: Classification | None) -> str:
     powerful = classification.task_type == "powerful"
     if any(factor.name == ASKED for factor in classification.factors):
         return f"{classification.task_type} ({ASKED})"
-    names = [factor.name for factor in classification.factors if (factor.weight > 0) == powerful][:2]
+    factors = (factor for factor in classification.factors if factor.name != START)
+    names = [factor.name for factor in factors if (factor.weight > 0) == powerful][:2]
     why = " and ".join(names) or "nothing suggests a hard task"
     return f"{classification.task_type} ({min(99, round(100 * classification.confidence))} %): {why}"

@@ -3,16 +3,14 @@
 Every regular expression is linear in the text: none has nested or adjacent unbounded repeats.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lumni.intelligence import vocabulary
-from lumni.intelligence.thread import Thread, mappings
+from lumni.intelligence.thread import Turn, mappings
 
 _WORD = re.compile(r"[^\W\d_]+")
-_NUMBER = re.compile(r"\d+")
 _LATEX = re.compile(r"\\[a-zA-Z]+")
 _MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
 _FORMULA = re.compile(r"[\w)][ ]?[=<>+*/^-][ ]?[\w(]")
@@ -28,9 +26,6 @@ _NON_LATIN = re.compile(r"[^\W\d_a-zA-Z\u0370-\u03ff]")
 ASKED_FIRST, ASKED_LAST = 40, 30
 """Words at the start and at the end of the prose among which an instruction is looked for."""
 
-SHORT, LONG = 80, 300
-"""Characters below which a question counts as short, and above which as long (fully at 16 times that)."""
-
 
 class Features(NamedTuple):
     """Signs in [0, 1]; ``foreign`` says that the text is probably not English."""
@@ -42,31 +37,49 @@ class Features(NamedTuple):
     intricate_code: float = 0.0
     code: float = 0.0
     maths: float = 0.0
-    numbers: float = 0.0
     choices: float = 0.0
     constraints: float = 0.0
     steps: float = 0.0
-    length: float = 0.0
-    depth: float = 0.0
     tools: float = 0.0
     attachments: float = 0.0
     effort: float = 0.0
     ease: float = 0.0
     greeting: float = 0.0
     simple: float = 0.0
-    short: float = 0.0
     foreign: bool = False
 
 
-def extract(thread: Thread, body: Mapping[str, Any]) -> Features:
-    """The features of the last user turn within its thread. Never raises; at most 8,000 characters are looked at."""
-    text = thread.last
-    code = _code(text)
-    prose = " ".join(text.split("```")[::2]) if "```" in text else text
+class Reading(NamedTuple):
+    """A turn taken apart once, for everybody who looks at it. ``lower`` and ``words`` leave out fenced code."""
+
+    turn: Turn
+    prose: str
+    lower: str
+    words: tuple[str, ...]
+    distinct: frozenset[str]
+    features: Features
+
+
+def look(turn: Turn, body: Mapping[str, Any]) -> Reading:
+    """``turn`` and its features. Never raises."""
+    prose = " ".join(turn.text.split("```")[::2]) if "```" in turn.text else turn.text
     lower = prose.lower()
-    words = _WORD.findall(lower)
+    words = tuple(_WORD.findall(lower))
+    distinct = frozenset(words)
+    return Reading(turn, prose, lower, words, distinct, _features(turn, body, prose, lower, words, distinct))
+
+
+def _features(
+    turn: Turn,
+    body: Mapping[str, Any],
+    prose: str,
+    lower: str,
+    words: tuple[str, ...],
+    everything: frozenset[str],
+) -> Features:
+    text = turn.text
+    code = _code(text)
     asked = frozenset(words[:ASKED_FIRST] + words[-ASKED_LAST:])
-    everything = frozenset(words)
     maths = _maths(prose, everything)
     steps = _count(_ITEM, text, 8) + 2 * max(0, prose.count("?") - 1) + len(vocabulary.SEQUENCE & everything)
     constraints = len(vocabulary.CONSTRAINTS & everything) + _phrases(vocabulary.CONSTRAINT_PHRASES, lower)
@@ -84,19 +97,15 @@ def extract(thread: Thread, body: Mapping[str, Any]) -> Features:
         intricate_code=float(writes_code and not vocabulary.INTRICATE_CODE.isdisjoint(everything)),
         code=code,
         maths=maths,
-        numbers=min(1.0, _count(_NUMBER, prose, 12) / 12),
         choices=float(_count(_OPTION, text, 3) >= 3),
         constraints=min(1.0, constraints / 4),
         steps=min(1.0, steps / 6),
-        length=min(1.0, math.log2(max(1.0, thread.last_length / LONG)) / 4),
-        depth=min(1.0, max(0, thread.user_turns - 1) / 6),
         tools=float(any(True for _ in mappings(body.get("tools")))),
-        attachments=min(1.0, thread.attachments / 2),
+        attachments=min(1.0, turn.attachments / 2),
         effort=float(effort in ("high", "xhigh")),
         ease=float(effort in ("none", "minimal", "low")),
         greeting=0.0 if simple else _greeting(words, lower),
         simple=simple,
-        short=max(0.0, 1 - thread.last_length / SHORT) * (1 - maths),
         foreign=_foreign(prose, everything),
     )
 
@@ -124,13 +133,13 @@ def _maths(prose: str, words: frozenset[str]) -> float:
     return min(1.0, (signs + 1.5 * len(vocabulary.MATHS & words)) / 6)
 
 
-def _simple(words: list[str], asked: frozenset[str], lower: str) -> float:
+def _simple(words: tuple[str, ...], asked: frozenset[str], lower: str) -> float:
     if not vocabulary.SIMPLE_START.isdisjoint(words[:3]):
         return 1.0
     return _asks(vocabulary.SIMPLE, vocabulary.SIMPLE_PHRASES, asked, lower)
 
 
-def _greeting(words: list[str], lower: str) -> float:
+def _greeting(words: tuple[str, ...], lower: str) -> float:
     """1 for a bare greeting; politeness before a real question counts for little."""
     if vocabulary.GREETING.isdisjoint(words) and not any(phrase in lower for phrase in vocabulary.GREETING_PHRASES):
         return 0.0

@@ -18,11 +18,21 @@ class Factor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """``confidence`` in [0.5, 1] is the probability that ``task_type`` is right; 1 when the client said so itself."""
+    """How hard a task is, in two figures kept apart, and what follows from the first.
+
+    ``weak_fails`` in [0, 1] is the probability that a model of the fast tier fails; its log-odds are the sum of the
+    ``factors``. ``gain`` in [-1, 1] is the share of right answers that the powerful tier is expected to add: it ranks
+    requests for scarce quota. ``confidence`` in [0.5, 1] says how sure the classifier is which side of one half
+    ``weak_fails`` is on, less for languages that it knows little of; 1 when the client said so itself. ``abstained``
+    says that this was too little to decide by, and that the quota decided.
+    """
 
     task_type: TaskType
     confidence: float
     factors: tuple[Factor, ...] = ()
+    weak_fails: float = 0.5
+    gain: float = 0.0
+    abstained: bool = False
 
 
 class Availability(NamedTuple):

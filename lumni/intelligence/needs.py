@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Capabilities, Deployment
 from lumni.errors import ContextLengthExceeded, InvalidRequest, UnsupportedFeature
-from lumni.intelligence.thread import mappings, read, utf8_size
+from lumni.intelligence.thread import Thread, mappings, read, utf8_size
 
 BYTES_PER_TOKEN = 4
 """OpenAI's rule of thumb for English; in bytes of UTF-8 it doesn't undercount Chinese, where a character is a token."""
@@ -46,9 +46,9 @@ class Misfit(NamedTuple):
     limit: int = 0
 
 
-def needs_of(body: Mapping[str, Any]) -> Needs:
+def needs_of(body: Mapping[str, Any], thread: Thread | None = None) -> Needs:
     """What OpenAI's chat ``body`` needs. Never raises: what isn't understood isn't needed."""
-    thread = read(body)
+    thread = thread or read(body)
     tools = [*mappings(body.get("tools")), *mappings(body.get("functions"))]
     messages = sum(1 for _ in mappings(body.get("messages")))
     response_format = body.get("response_format")

@@ -8,16 +8,24 @@ from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
 from lumni.errors import LumniError
 from lumni.intelligence import names, sieve
-from lumni.intelligence.classify import classify
+from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
+from lumni.intelligence.features import look
 from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import WEIGHTS, facts_of, parts_of, task_of
+from lumni.intelligence.rank import WEIGHTS, facts_of, headroom, parts_of, task_of
+from lumni.intelligence.thread import read
 from lumni.types import Role, TaskType
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
+
+PLENTIFUL = 0.5
+"""The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
+
+PLENTIFUL = 0.5
+"""The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
 
 
 def plan(
@@ -60,21 +68,23 @@ def plan(
     """
     faults: dict[str, Exception] = {}
     hint = names.tier_of(requested, catalogue) or hint
-    classification = None
+    thread = last = classification = None
     try:
+        thread = read(body)
+        last = look(thread.last, body)
         if classifies and (detects or hint):
-            classification = classify(body, hint)
+            classification = judge(thread, last, body, hint, plentiful=_plentiful(catalogue, availability))
     except Exception as error:  # noqa: BLE001  (whatever it is, the request is served)
         faults["classification"], weights = error, None
     preferred = sieve.known_provider(provider, catalogue)
-    task = task_of(classification)
+    task = task_of(classification, asked=hint is not None)
     tier = names.tier_of(requested, catalogue) or task.tier
     ask = _Ask(requested, tier, fallback, preferred, task, catalogue, availability)
     eligible = _eligible(ask, ask.stages(weights), person, role)
     domain: Domain = "reasoning"
     try:
-        needs = needs or needs_of(body)
-        domain = domain_of(body, needs)
+        needs = needs or needs_of(body, thread)
+        domain = domain_of(last or look(read(body).last, body), needs)
         fitting = sieve.within_limits(sieve.fitting(eligible, needs), availability)
         fitting = sieve.available(fitting, availability)
         ranked = _rank(fitting, ask, weights, {d.id: _known(d, domain, scores) for d in fitting.left})
@@ -88,7 +98,7 @@ def plan(
     return Plan(
         classification=classification,
         candidates=kept,
-        reason=reason(requested, classification, ranked, preferred, availability, catalogue),
+        reason=reason(requested, classification, task, ranked, preferred, availability, catalogue),
         excluded=fitting.excluded
         + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept", c) for c in rest),
         domain=domain,
@@ -126,6 +136,13 @@ def _eligible(ask: _Ask, stages: tuple[names.Stage, ...], person: str | None, ro
     if ask.preferred and not ask.fallback:
         found = sieve.only_provider(found, ask.preferred, ask.requested)
     return found
+
+
+def _plentiful(catalogue: Catalogue, availability: Mapping[str, Availability]) -> bool:
+    """Whether the strong tier's quota isn't scarce: half of it left on average, over models that may serve."""
+    strong = [availability.get(d.id, FREE) for d in catalogue.deployments if d.enabled and d.tier == "powerful"]
+    left = [0.0 if known.blocked else headroom(known) for known in strong]
+    return not left or sum(left) >= PLENTIFUL * len(left)
 
 
 def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Score | None:

@@ -33,13 +33,19 @@ FEW_CALLS = 10.0
 """Calls of late (each counts half after ten minutes) that halve ``recent_usage``."""
 
 GAIN: Mapping[TaskType | None, float] = {"powerful": 1.0, "fast": 0.5, None: 0.5}
-"""What a strong model is taken to add where the classifier doesn't say, and where the client asks for one itself."""
+"""A task's gain where nobody classified it, or the client said itself what it is."""
+
+GREATEST_GAIN = 0.7
+"""What of ``Classification.gain``, a share of right answers, counts as 1: of what the weak tier fails, the strong one
+solves so much (``scoring.STRONG_SOLVES``). Shadow prices are relative to the most valuable use, so must gains be."""
 
 
-def task_of(classification: Classification | None) -> Task:
-    """What the classifier found, as the parts need it."""
+def task_of(classification: Classification | None, *, asked: bool = False) -> Task:
+    """What the classifier found, as the parts need it; ``asked``: its tier is the client's own word."""
     tier = classification.task_type if classification else None
-    return Task(tier, GAIN[tier])
+    if classification is None or asked:
+        return Task(tier, GAIN[tier])
+    return Task(tier, _share(classification.gain / GREATEST_GAIN))
 
 
 def facts_of(deployment: Deployment, availability: Availability, known: Score | None = None) -> Facts:

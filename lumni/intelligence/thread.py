@@ -2,30 +2,45 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-HEAD, TAIL = 6_000, 2_000
-"""Characters of the last user turn that are looked at: people ask at the start or at the end of what they paste."""
+HEAD, TAIL = 3_000, 1_000
+"""Characters of a user turn that are looked at: people ask at the start or at the end of what they paste."""
 
 IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 OTHER_ATTACHMENTS = frozenset({"file", "input_file", "input_audio"})
+
+
+class Turn(NamedTuple):
+    """What a user said at one point of a conversation; a later turn changes nothing about it.
+
+    ``text`` lacks its middle if it is long, ``length`` counts all of it. ``number`` is 1 for the first turn, ``before``
+    the characters of the conversation up to it, ``attachments`` those that have come with it or earlier.
+    """
+
+    text: str = ""
+    length: int = 0
+    number: int = 1
+    before: int = 0
+    attachments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
     """One conversation. Lengths are in characters of text; attachments don't count towards them.
 
-    ``last`` is the text of the last user turn, without its middle if that is long. ``size`` is in bytes of UTF-8, over
-    all messages and the tool calls inside them.
+    ``turns`` are the user's, at least one: in a body without any, the last message counts as one. ``size`` is in bytes
+    of UTF-8, over all messages and the tool calls inside them.
     """
 
-    last: str = ""
-    last_length: int = 0
+    turns: tuple[Turn, ...] = (Turn(),)
     length: int = 0
     size: int = 0
-    user_turns: int = 0
     images: int = 0
-    attachments: int = 0
+
+    @property
+    def last(self) -> Turn:
+        return self.turns[-1]
 
 
 def mappings(value: object) -> Iterator[Mapping[str, Any]]:
@@ -52,30 +67,23 @@ def utf8_size(text: str) -> int:
 
 def read(body: Mapping[str, Any]) -> Thread:
     """The thread in OpenAI's chat ``body``. Never raises: what isn't understood isn't counted."""
-    last: tuple[str, ...] = ()
-    length = size = user_turns = images = attachments = 0
+    turns: list[Turn] = []
+    otherwise = Turn()
+    length = size = images = attachments = 0
     for message in mappings(body.get("messages")):
         content = message.get("content")
         pieces = tuple(texts(content))
-        length += sum(map(len, pieces))
         size += sum(map(utf8_size, pieces)) + _tool_call_size(message)
-        kinds = [part.get("type") for part in mappings(content)]
-        images += sum(1 for kind in kinds if isinstance(kind, str) and kind in IMAGE_PARTS)
-        attachments += sum(1 for kind in kinds if isinstance(kind, str) and kind in OTHER_ATTACHMENTS)
+        kinds = [kind for part in mappings(content) if isinstance(kind := part.get("type"), str)]
+        images += sum(kind in IMAGE_PARTS for kind in kinds)
+        attachments += sum(kind in IMAGE_PARTS or kind in OTHER_ATTACHMENTS for kind in kinds)
+        own = sum(map(len, pieces))
         if message.get("role") == "user":
-            user_turns += 1
-            last = pieces
-        elif not user_turns:
-            last = pieces or last
-    return Thread(
-        last=_ends("\n".join(last)),
-        last_length=sum(map(len, last)),
-        length=length,
-        size=size,
-        user_turns=user_turns,
-        images=images,
-        attachments=attachments + images,
-    )
+            turns.append(Turn(_ends("\n".join(pieces)), own, len(turns) + 1, length, attachments))
+        elif pieces and not turns:
+            otherwise = Turn(_ends("\n".join(pieces)), own, 1, length, attachments)
+        length += own
+    return Thread(tuple(turns) or (otherwise,), length, size, images)
 
 
 def _tool_call_size(message: Mapping[str, Any]) -> int:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from lumni.intelligence import classify, needs_of
-from lumni.intelligence.classify import BIAS, NON_ENGLISH_CAP, WEIGHTS
-from lumni.intelligence.features import extract
+from lumni.intelligence.classify import ABSTAIN, LEAST_TURN, LONG_CONVERSATION, NON_ENGLISH_CAP
+from lumni.intelligence.features import look
+from lumni.intelligence.groups import GROUP_OF, GROUPS
+from lumni.intelligence.signs import BINS, NAMES, signs_of
 from lumni.intelligence.thread import HEAD, TAIL, read
 from lumni.types import Json, TaskType
-from tests.intelligence.catalogues import PROOF, bodies, chat
+from tests.intelligence.catalogues import PROOF, bodies, chat, messages
 
 EASY = [
     "Hi!",
@@ -22,18 +25,24 @@ EASY = [
     "Translate 'good morning' to French.",
     "Define overfitting in one sentence.",
     "Summarize this paragraph: " + "The cat sat on the mat and looked around. " * 20,
-    "Write a Python function that reverses a string",
     "2+2?",
     "Was ist ein neuronales Netz?",
     "",
+]
+HARDEST = (
+    "Prove by induction that every tournament graph has a Hamiltonian path, and construct a counterexample without it."
+)
+MIDDLING = [
+    "Write a Python function that reverses a string",
+    "Translate 'bread' to German.",
+    "Compare lists and tuples.",
 ]
 HARD = [
     PROOF,
     "Beweise, dass es unendlich viele Primzahlen gibt.",
     "Derive the gradient of the softmax cross-entropy loss.",
-    "Why does this crash?\n```python\ndef f(x):\n  return x[10]\nf([1])\n```\nTraceback: IndexError",
     "Design a rate limiter for three regions that admits at most 1 % too many; compare two algorithms.",
-    "Implement a lock-free queue in C++ and explain the memory ordering and the ABA problem.",
+    "Prove that a lock-free queue with this memory ordering is free of the ABA problem, or construct a counterexample.",
     r"Solve $\int_0^\infty x^2 e^{-x} dx$ and show that it equals $\Gamma(3)$.",
 ]
 
@@ -60,22 +69,72 @@ def test_any_body_gets_a_label_with_a_confidence_between_a_half_and_one(body: Js
 
 
 @given(body=bodies)
-def test_the_factors_and_the_bias_add_up_to_the_label(body: Json) -> None:
-    """001-18: the factors are the signed contributions, the largest first."""
+def test_the_factors_add_up_to_the_probability_that_a_weak_model_fails(body: Json) -> None:
+    """001-18: the factors are signed contributions to its log-odds, the largest first."""
     result = classify(body)
-    total = BIAS + sum(factor.weight for factor in result.factors)
-    assert result.task_type == ("powerful" if total >= 0 else "fast")
+    total = sum(factor.weight for factor in result.factors)
+    assert 1 / (1 + math.exp(-total)) == pytest.approx(result.weak_fails, abs=1e-6)
     sizes = [abs(factor.weight) for factor in result.factors]
     assert sizes == sorted(sizes, reverse=True)
-    assert result.confidence <= 1 / (1 + math.exp(-abs(total))) + 1e-9
+    assert len({factor.name for factor in result.factors}) == len(result.factors)
+
+
+@given(body=bodies, plentiful=st.booleans())
+def test_the_label_follows_from_the_probability_and_undecided_from_the_quota(body: Json, plentiful: bool) -> None:
+    """001-18: what is undecided goes to the strong tier while its quota is plentiful, else to the weak one."""
+    result = classify(body, plentiful=plentiful)
+    assert result.abstained == (result.confidence < ABSTAIN)
+    assert (result.task_type == "powerful") == (plentiful if result.abstained else result.weak_fails >= 0.5)
+    assert result.confidence <= max(result.weak_fails, 1 - result.weak_fails)
+    assert -1 <= result.gain <= 1
+
+
+def test_some_request_is_undecided_so_that_the_quota_decides() -> None:
+    """001-18."""
+    undecided = [text for text in (*EASY, *HARD, *MIDDLING) if classify(chat(text)).abstained]
+    assert undecided
+    assert {classify(chat(text), plentiful=True).task_type for text in undecided} == {"powerful"}
+    assert {classify(chat(text), plentiful=False).task_type for text in undecided} == {"fast"}
+
+
+@given(thread=st.lists(messages, max_size=8), plentiful=st.booleans())
+def test_a_conversation_only_ever_moves_up(thread: list[Json], plentiful: bool) -> None:
+    """001-18: whatever is said next, it isn't handed to a weaker tier in its middle."""
+    ends = [at + 1 for at, message in enumerate(thread) if message.get("role") == "user"]
+    labels = [classify({"messages": thread[:end]}, plentiful=plentiful).task_type for end in ends]
+    assert labels == sorted(labels)  # "fast" before "powerful"
+
+
+def test_a_conversation_stays_where_its_hardest_turn_was() -> None:
+    """001-18: and the answer says so, while the gain is that of the last turn alone."""
+    thread = [*chat(HARDEST)["messages"], {"role": "assistant", "content": "q.e.d."}]
+    alone = classify(chat("Thanks!"))
+    after = classify({"messages": [*thread, {"role": "user", "content": "Thanks!"}]})
+    assert (alone.task_type, after.task_type) == ("fast", "powerful")
+    assert "an earlier turn was harder" in [factor.name for factor in after.factors]
+    assert after.gain < classify(chat(HARDEST)).gain
+
+
+@given(turns=st.integers(2, 80), size=st.integers(1, 9_000))
+def test_a_long_conversation_is_not_read_again_and_again(turns: int, size: int) -> None:
+    """001-19: past a bound it counts as hard, unread."""
+    body = {"messages": [{"role": "user", "content": "a " * (size // 2)} for _ in range(turns)]}
+    result = classify(body)
+    read_in_all = turns * max(LEAST_TURN, min(size // 2 * 2, HEAD + TAIL + 1))
+    if read_in_all > LONG_CONVERSATION:
+        assert result.task_type == "powerful"
+        assert not result.abstained
 
 
 @given(body=bodies)
-def test_every_sign_is_between_zero_and_one_and_has_a_weight(body: Json) -> None:
-    features = extract(read(body), body)._asdict()
-    assert isinstance(features.pop("foreign"), bool)
-    assert features.keys() == WEIGHTS.keys()
-    assert all(0 <= value <= 1 for value in features.values())
+def test_every_turn_shows_one_sign_of_each_number_and_every_sign_has_a_group(body: Json) -> None:
+    """001-18: a factor for everything that is weighed."""
+    places = signs_of(look(read(body).last, body))
+    assert len(places) == len(set(places))
+    shown = [NAMES[place] for place in places]
+    assert all(sum(sign.rpartition(":")[0] == name for sign in shown) == 1 for name in BINS)
+    assert len(GROUP_OF) == len(NAMES)
+    assert set(GROUP_OF) == set(GROUPS.values())
 
 
 @pytest.mark.parametrize("hint", ["fast", "powerful"])
@@ -106,8 +165,8 @@ def test_the_last_user_turn_counts_even_after_tool_messages() -> None:
         {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "search", "arguments": "{}"}}]},
         {"role": "tool", "content": "nothing found"},
     ]
+    assert read({"messages": thread}).last.text == PROOF
     assert classify({"messages": thread}).task_type == "powerful"
-    assert classify({"messages": [*thread, {"role": "user", "content": "Thanks!"}]}).task_type == "fast"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +178,7 @@ def test_confidence_is_capped_when_the_text_is_not_english(text: str) -> None:
 
 
 def test_mathematics_in_greek_letters_is_not_taken_for_a_foreign_language() -> None:
-    assert not extract(read(chat("Compute the sum of α and β, where α = 2β and β = 3.")), {}).foreign
+    assert not look(read(chat("Compute the sum of α and β, where α = 2β and β = 3.")).last, {}).features.foreign
 
 
 @pytest.mark.parametrize("where", ["{ask} {filler}", "{filler} {ask}"])
@@ -138,8 +197,8 @@ def test_hostile_texts_are_classified_like_any_other(text: str) -> None:
 
 def test_what_is_scanned_of_a_long_text_is_bounded() -> None:
     thread = read(chat("a" * 1_000_000))
-    assert len(thread.last) <= HEAD + TAIL + 1
-    assert thread.length == thread.last_length == 1_000_000
+    assert len(thread.last.text) <= HEAD + TAIL + 1
+    assert thread.length == thread.last.length == 1_000_000
 
 
 def test_importing_the_classifier_loads_no_heavy_package() -> None:

@@ -5,7 +5,9 @@ from hypothesis import given
 
 from lumni.catalogue.scores import DOMAINS
 from lumni.intelligence.domain import LONG_PROMPT, domain_of
+from lumni.intelligence.features import Reading, look
 from lumni.intelligence.needs import needs_of
+from lumni.intelligence.thread import read
 from lumni.types import Json
 from tests.intelligence.catalogues import PROOF, bodies, chat
 
@@ -14,6 +16,10 @@ IMAGE = [
     {"type": "text", "text": "What is this?"},
     {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}},
 ]
+
+
+def last_of(body: Json) -> Reading:
+    return look(read(body).last, body)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +40,12 @@ IMAGE = [
 )
 def test_the_domain_follows_from_what_a_model_must_take_in_and_then_from_the_subject(body: Json, domain: str) -> None:
     """001-23: images, long prompts and tools first, then code, data, mathematics, language; else reasoning."""
-    assert domain_of(body, needs_of(body)) == domain
+    assert domain_of(last_of(body), needs_of(body)) == domain
 
 
 @given(bodies)
 def test_any_body_has_a_domain(body: Json) -> None:
     """001-21: whatever a client sends, and the same one again."""
-    found = domain_of(body, needs_of(body))
+    found = domain_of(last_of(body), needs_of(body))
     assert found in DOMAINS
-    assert found == domain_of(body, needs_of(body))
+    assert found == domain_of(last_of(body), needs_of(body))

@@ -106,7 +106,7 @@ def off(models: tuple[object, ...], **options: object) -> Plan:
     return plan(requested="auto", body=chat(PROOF), catalogue=Catalogue(models), **given_)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("broken", "what"), [("classify", "classification"), ("domain_of", "selection")])
+@pytest.mark.parametrize(("broken", "what"), [("judge", "classification"), ("domain_of", "selection")])
 def test_a_fault_in_thinking_leaves_the_model_list_s_order(
     monkeypatch: pytest.MonkeyPatch, broken: str, what: str
 ) -> None:

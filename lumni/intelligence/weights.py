@@ -1,0 +1,104 @@
+"""The classifier's trained weights: what ``lumni train`` writes and every process reads once."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lumni.intelligence.ngrams import BUCKETS, Ngrams
+from lumni.intelligence.signs import NAMES
+
+FORMAT = 1
+LARGEST = 128 * 1024
+"""Bytes that the file may have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A sum over signs and n-grams. An n-gram's weight is its integer in [-127, 127] times ``scale``.
+
+    ``wording`` is what the n-grams of an average prompt add, and counts as part of ``bias`` where factors are told.
+    """
+
+    bias: float
+    signs: NDArray[np.float32]
+    ngrams: NDArray[np.int8]
+    scale: float
+    wording: float = 0.0
+
+    def words(self, found: Ngrams) -> float:
+        """What the n-grams add beyond those of an average prompt."""
+        return float(self.ngrams[found.places] @ found.values) * self.scale - self.wording
+
+    def of_signs(self, places: Sequence[int]) -> list[float]:
+        """What each sign adds, in the order of ``places``."""
+        return self.signs[places].tolist()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Style:
+    """How much a turn is asked like a benchmark's question, rather than the way students write: signs only."""
+
+    bias: float
+    signs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """``exam`` and ``classroom`` give the log-odds that the weak tier fails, each for its own way of asking.
+
+    ``style`` says how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at
+    exam questions.
+    """
+
+    exam: Linear
+    classroom: Linear
+    gain: Linear
+    style: Style
+
+
+LINEARS = ("exam", "classroom", "gain")
+
+
+def dump(weights: Weights) -> bytes:
+    """The weights as a file. The same weights give the same bytes."""
+    meta: dict[str, Any] = {"format": FORMAT, "signs": list(NAMES), "style": weights.style.bias}
+    arrays: dict[str, NDArray[Any]] = {"style_signs": weights.style.signs}
+    for name, linear in zip(LINEARS, (weights.exam, weights.classroom, weights.gain), strict=True):
+        meta[name] = {"bias": linear.bias, "scale": linear.scale, "wording": linear.wording}
+        arrays |= {f"{name}_signs": linear.signs, f"{name}_ngrams": linear.ngrams}
+    text = json.dumps(meta, sort_keys=True).encode()
+    written = io.BytesIO()
+    np.savez(written, allow_pickle=False, meta=np.frombuffer(text, np.uint8), **arrays)
+    return written.getvalue()
+
+
+def parse(content: bytes) -> Weights:
+    """Weights from a file's bytes. Raises ``ValueError`` if they were trained for other features."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        meta = json.loads(archive["meta"].tobytes())
+        if meta["format"] != FORMAT or meta["signs"] != list(NAMES):
+            message = "The weights were trained for other features. Train them again: lumni train --help"
+            raise ValueError(message)
+        found = [
+            Linear(signs=archive[f"{name}_signs"], ngrams=archive[f"{name}_ngrams"], **meta[name]) for name in LINEARS
+        ]
+        style = Style(meta["style"], archive["style_signs"])
+    for linear in found:
+        if linear.ngrams.shape != (BUCKETS,) or linear.signs.shape != (len(NAMES),):
+            message = f"The weights must be {BUCKETS} for n-grams and {len(NAMES)} for signs."
+            raise ValueError(message)
+    exam, classroom, gain = found
+    return Weights(exam, classroom, gain, style)
+
+
+@cache
+def shipped() -> Weights:
+    """The weights that come with Lumni. Read once: nothing ever changes them."""
+    return parse((files("lumni.intelligence") / "data" / "weights.npz").read_bytes())

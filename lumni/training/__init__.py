@@ -1,0 +1,1 @@
+"""Trains the classifier that Lumni ships. Needs scikit-learn, which nothing else of Lumni does."""
