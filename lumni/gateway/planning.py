@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
@@ -124,7 +124,13 @@ def availability(standing: Standing, need: Amounts, calls: float) -> Availabilit
 def _price(windows: Sequence[WindowState], need: Amounts) -> float | None:
     if any(window.blocked_in > 0 for window in windows):
         return 1.0
-    return shadow_price(windows, need) if windows else None
+    return shadow_price([_running(window) for window in windows], need) if windows else None
+
+
+def _running(window: WindowState) -> WindowState:
+    """A window with calls in flight isn't new before they are over, and a whole period more."""
+    in_flight = window.reserved > 0 and window.reset_in <= 0
+    return replace(window, reset_in=window.period) if in_flight else window
 
 
 def _amount(window: WindowState) -> int:

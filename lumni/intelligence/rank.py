@@ -72,10 +72,10 @@ def is_saved(facts: Facts, task: Task) -> bool:
 
 
 def benchmark_ranking(facts: Facts, task: Task) -> float:
-    """0 for a model of the tier that the task doesn't need, or that is saved for others; else ½ to 1 as it is good."""
+    """0 for a model of the tier that the task doesn't need, or that is saved for others; else ¾ to 1 as it is good."""
     if (task.tier is not None and facts.tier != task.tier) or is_saved(facts, task):
         return 0.0
-    return 0.5 + 0.5 * benchmark_score(facts, task)
+    return 0.75 + 0.25 * benchmark_score(facts, task)
 
 
 def benchmark_score(facts: Facts, task: Task) -> float:
@@ -89,12 +89,13 @@ def benchmark_score(facts: Facts, task: Task) -> float:
 def rate_limit_availability(facts: Facts, task: Task) -> float:
     """1 while its quota would last to the reset at this pace, 0 when nothing is left or it is saved for others.
 
-    Between them 1 − the shadow price; where no limit is known, the share that is left. Of what is billed, half: the
-    scarce thing there is money.
+    Between them 1 − the shadow price, half of which counts for a strong model and a task that is worth it; where no
+    limit is known, the share that is left. Of what is billed, half: the scarce thing there is money.
     """
     if is_saved(facts, task):
         return 0.0
-    left = facts.headroom if facts.price is None else 1 - facts.price
+    worth = 0.5 if facts.tier == task.tier == "powerful" else 1.0
+    left = facts.headroom if facts.price is None else 1 - worth * facts.price
     return left if facts.usd == 0 else left / 2
 
 

@@ -41,7 +41,7 @@ def test_the_part_is_the_weighted_score() -> None:
     assert score is not None
     parts = ask(FAIR).candidates[0].parts
     assert parts["benchmark_score"] == pytest.approx(0.2 * score.value / 0.2)
-    assert parts["benchmark_ranking"] == pytest.approx(0.3 * (0.5 + 0.5 * score.value / 0.2))
+    assert parts["benchmark_ranking"] == pytest.approx(0.3 * (0.75 + 0.25 * score.value / 0.2))
 
 
 def test_an_unknown_model_is_ranked_but_has_no_score() -> None:

@@ -167,7 +167,7 @@ def test_headroom_and_price_decide_between_neighbours() -> None:
     tight = deployment("groq-tight")
     models = (unpriced, dear, tight, deployment("groq-free"))
     made = ask(models, availability={"groq-tight": Availability(headroom=0.1)})
-    assert ids(made) == ["groq-free", "groq-dear", "groq-unpriced", "groq-tight"]
+    assert ids(made) == ["groq-free", "groq-dear", "groq-tight", "groq-unpriced"]
     by_id = {candidate.deployment.id: candidate.parts for candidate in made.candidates}
     assert by_id["groq-dear"]["cost_efficiency"] == pytest.approx(WEIGHTS["cost_efficiency"] / 2)  # 1 USD a million
     assert by_id["groq-tight"]["rate_limit_availability"] == pytest.approx(WEIGHTS["rate_limit_availability"] * 0.1)

@@ -41,9 +41,9 @@ def test_the_parts_by_hand() -> None:
     known = Facts("powerful", benchmark=0.15, headroom=0.4, price=0.25, priority=1, calls=30, usd=3.0)
     assert parts_of(known, Task("powerful", 1.0)) == pytest.approx(
         {
-            "benchmark_ranking": 0.3 * (0.5 + 0.5 * 0.15 / 0.2),
+            "benchmark_ranking": 0.3 * (0.75 + 0.25 * 0.15 / 0.2),
             "benchmark_score": 0.2 * 0.15 / 0.2,
-            "rate_limit_availability": 0.2 * 0.75 / 2,
+            "rate_limit_availability": 0.2 * (1 - 0.25 / 2) / 2,
             "provider_priority": 0.1 / 2,
             "recent_usage": 0.1 / 4,
             "cost_efficiency": 0.1 / 4,
