@@ -16,6 +16,7 @@
     ├── InternalError           500  a fault of ours
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
+    ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
     └── DeadlineExceeded        504  the request's time budget ran out
 
@@ -127,11 +128,22 @@ class HeadersTooLarge(LumniError):
     code = "headers_too_large"
 
 
+# Seconds. OpenAI's clients obey a ``retry-after`` of up to a minute, and ask again at once after a longer one: with one
+# more minute in our own line that may still be served, but beyond it is in vain.
+LONGEST_RETRY = 120.0
+
+
 class RateLimited(LumniError):
+    """A retry helps, unless the wait is longer than any client's patience, such as until tomorrow."""
+
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    retryable = True
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message, **more)
+        if more.get("retryable") is None:
+            self.retryable = self.retry_after is None or self.retry_after <= LONGEST_RETRY
 
 
 class ClientDisconnected(LumniError):
@@ -152,6 +164,12 @@ class StreamInterrupted(LumniError):
 class ShuttingDown(LumniError):
     status = 503
     code = "shutting_down"
+    retryable = True
+
+
+class LimitsUnavailable(LumniError):
+    status = 503
+    code = "limits_unavailable"
     retryable = True
 
 

@@ -140,8 +140,8 @@ class Settings(BaseSettings):
     limit_tiers: Mapping[str, TierSettings] = Field(
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
     )
-    task_classification: bool = Field(True, description="Classify tasks as fast or powerful.")
-    task_auto_detect: bool = Field(True, description="Also those whose client doesn't say what they are.")
+    classify_tasks: bool = Field(True, description="Classify tasks as fast or powerful.")
+    auto_detect_tasks: bool = Field(True, description="Also those whose client doesn't say what they are.")
     benchmark_selection: bool = Field(True, description="Rank models by score; else in the model list's own order.")
     selection_weights: SelectionWeights = Field(
         SelectionWeights(), description="Of the parts of the score: benchmarkRanking, benchmarkScore, …; they sum to 1."

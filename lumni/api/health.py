@@ -70,13 +70,19 @@ async def report(request: Request) -> dict[str, Any]:
     responses={**documented(), 503: {"description": "A store that is needed is down.", "model": dict[str, str]}},
 )
 async def ready(request: Request, response: Response) -> dict[str, Any]:
-    """200 when the database answers. Providers don't count: one dead provider is what a gateway is for."""
+    """200 when the database answers and limits are known.
+
+    Providers don't count: one dead provider is what a gateway is for.
+    """
     services: Services = request.app.state.services
     try:
         await services.database.ping()
     except StorageError:
         response.status_code = 503
         return {"status": "unavailable", "database": "down"}
+    if services.quota.stranded:
+        response.status_code = 503
+        return {"status": "unavailable", "database": "up", "redis": "never reached"}
     return {"status": "ready", "database": "up"}
 
 

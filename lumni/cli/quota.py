@@ -178,10 +178,9 @@ def _counted(store: dict[str, Any]) -> str:
         return f"Counted in Redis, shared by {_processes(store['processes'])}."
     if store["mode"] == "degraded":
         since = span(max(0.0, time.time() - store["since"]))
-        return (
-            f"Redis can't be used for {since} ({store['reason']}): "
-            f"this process keeps to {store['share']:.0%} of each limit; what is shown is its part."
-        )
+        kept = f"keeps to {store['share']:.0%} of each limit; what is shown is its part"
+        serves = kept if store["share"] else "serves nobody, since it can't know what is left"
+        return f"Redis can't be used for {since} ({store['reason']}): this process {serves}."
     return "Counted in this one process."
 
 

@@ -1,12 +1,15 @@
 """Who may come in now: what one key and one student may ask of Lumni, whatever the providers have left."""
 
+import asyncio
 from dataclasses import dataclass, field
 
-from lumni.errors import RateLimited
-from lumni.quota.limits import Allowance, StudentLimits
+from lumni.errors import LimitsUnavailable, RateLimited
+from lumni.quota.limits import Allowance
+from lumni.quota.service import Quota
 from lumni.quota.ticket import Ticket
 from lumni.types import ChatRequest, Principal
 
+STRANDED_PATIENCE = 10.0  # seconds that a request waits for Redis when nothing is known of the limits
 LEASE_GRACE = 60.0  # seconds beyond a request's own time after which its reservation counts as lost
 
 
@@ -35,14 +38,31 @@ def limits_of(principal: Principal, label: str | None) -> tuple[str, str]:
     return person_of(principal, label), tier_of(principal, label)
 
 
-async def enter(limits: StudentLimits, request: ChatRequest, principal: Principal) -> Admission:
-    """Count the request against its key's burst and its student's minute and hour. Raises :class:`RateLimited`."""
+async def enter(quota: Quota, request: ChatRequest, principal: Principal) -> Admission:
+    """Count the request against its key's burst and its student's minute and hour.
+
+    Raises :class:`RateLimited`, and :class:`LimitsUnavailable` when nothing is known of any limit.
+    """
+    if quota.stranded and not await quota.shared_within(min(STRANDED_PATIENCE, _left(request))):
+        raise LimitsUnavailable(
+            "The limits are kept in Redis, which the gateway can't reach yet; without it nobody knows what is left. "
+            "Ask again in a moment.",
+            retry_after=STRANDED_PATIENCE,
+        )
     person, tier = limits_of(principal, request.label)
-    allowance = await limits.enter(person, tier, key=principal.key_id)
+    allowance = await quota.students.enter(person, tier, key=principal.key_id)
+    if allowance.retry_after is not None and not await quota.shared_within(0):
+        # This process only knows its part of the student's limit: she may be well within the whole.
+        await quota.shared_within(min(allowance.retry_after, _left(request)))
+        allowance = await quota.students.enter(person, tier, key=principal.key_id)
     if not allowance.allowed:
         raise _over(allowance)
     lease = request.deadline - request.received + LEASE_GRACE
     return Admission(Ticket(person, request.deadline, lease=lease, capped=tier != "admin"), allowance.headers())
+
+
+def _left(request: ChatRequest) -> float:
+    return max(0.0, request.deadline - asyncio.get_running_loop().time())
 
 
 def _over(allowance: Allowance) -> RateLimited:

@@ -36,7 +36,7 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks)
         try:
-            case.admission = await admission.enter(self._quota.students, request, principal)
+            case.admission = await admission.enter(self._quota, request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)

@@ -9,7 +9,7 @@ from lumni import intelligence
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import Scores
 from lumni.gateway.ordering import reorder
-from lumni.intelligence import Availability, Plan
+from lumni.intelligence import Availability, Classifying, Plan
 from lumni.quota.estimate import size_of
 from lumni.quota.inference import AT_ONCE
 from lumni.quota.model import Amounts, WindowState
@@ -27,16 +27,14 @@ class Switches:
 
     strategy: RoutingStrategy = "auto"
     weights: Mapping[str, float] | None = field(default_factory=lambda: intelligence.WEIGHTS)
-    classifies: bool = True
-    detects: bool = True
+    classifying: Classifying = "auto"
 
     @classmethod
     def of(cls, settings: Settings) -> "Switches":
         return cls(
             strategy=settings.routing_strategy,
             weights=settings.selection_weights.model_dump() if settings.benchmark_selection else None,
-            classifies=settings.task_classification,
-            detects=settings.task_auto_detect,
+            classifying=("auto" if settings.auto_detect_tasks else "asked") if settings.classify_tasks else "never",
         )
 
 
@@ -70,8 +68,7 @@ class Planner:
             role=principal.role,
             scores=self._scores,
             weights=self._switches.weights,
-            classifies=self._switches.classifies,
-            detects=self._switches.detects,
+            classifying=self._switches.classifying,
         )
         if not dry:
             self._report(plan)

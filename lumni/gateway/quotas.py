@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -37,10 +38,19 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     store = ResilientStore(client)
     try:
         await store.start()
+        if store.stranded:
+            where, why = _where(settings.redis_url.get_secret_value()), store.state["reason"]
+            logger.warning("Redis at %s can't be used (%s): nobody is served until it can", where, why)
         yield store
     finally:
         await store.stop()
         await client.aclose()
+
+
+def _where(url: str) -> str:
+    """The address without user and password."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
 
 
 def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time) -> Quota:

@@ -111,7 +111,8 @@ class Case:
         }
         if plan is not None:
             common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}
-            if (task := plan.classification) is not None:
+            if plan.classified:
+                task = plan.classification
                 common |= {"task_type": task.task_type, "confidence": task.confidence}
                 common["factors"] = {factor.name: factor.weight for factor in task.factors}
             benchmark = plan.candidates[0].benchmark
@@ -172,11 +173,15 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
 
 
 def _classification(plan: Plan) -> Json | None:
-    if (task := plan.classification) is None:
+    """How hard the task is; ``None`` where nothing was classified."""
+    if not plan.classified:
         return None
+    task = plan.classification
     return {
         "task_type": task.task_type,
         "confidence": round(task.confidence, 3),
+        "weak_fails": round(task.weak_fails, 3),
+        "gain": round(task.gain, 3),
         "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
     }
 
@@ -207,9 +212,10 @@ def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
+        "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-attempts": str(len(case.attempts)),
     }
-    if (task := plan.classification) is not None:
-        values |= {"x-lumni-task-type": task.task_type, "x-lumni-confidence": f"{task.confidence:.2f}"}
+    if plan.classified:
+        values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
     limits = case.admission.headers if case.admission else {}
     return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits

@@ -32,6 +32,7 @@ class Turn:
         self._choices: int = body.get("n") or 1
         self._lease: Lease | None = None
         self._began = 0.0
+        self._probing = ""  # the deployment whose breaker waits for this request's call to decide
         self.waited = 0.0
 
     async def lease(self, candidates: Sequence[Deployment], deadline: float) -> Deployment:
@@ -74,21 +75,29 @@ class Turn:
 
         Whether the provider's quota is now known to be closed for a while.
         """
-        self._quota.failed(deployment, failure.outcome, failure.detail)
+        self._probing = ""
+        self._quota.failed(deployment, failure.outcome, failure.detail, failure.status)
         lease, self._lease = self._lease, None
         if lease is None:
             return False
         words = _words(failure, deployment, self._quota.clock())
-        await lease.settle(_spent(failure, lease), corrections=words)
-        await self._quota.refused(lease.reservation.draw.pools, words)
+
+        async def learn() -> None:
+            await lease.settle(_spent(failure, lease), corrections=words)
+            await self._quota.refused(lease.reservation.draw.pools, words)
+
+        await self._quota.surely(learn())
         return any(word.refused for word in words) and bool(lease.reservation.draw.pools)
 
     def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
         """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""
-        quota = self._quota
+        quota, self._probing = self._quota, ""
         quota.breakers.record(deployment.id, Outcome.OK)
         quota.estimator.observe(deployment.model, self._size, usage, choices=self._choices)
-        quota.traffic.answered(deployment.id, asyncio.get_running_loop().time() - counted_ago - self._began)
+        if (running := asyncio.get_running_loop().time() - self._began) >= counted_ago:
+            quota.traffic.answered(deployment.id, running - counted_ago)
+        else:  # a stream that was asked for again: its first content came from the call before
+            counted_ago = running
         lease, self._lease = self._lease, None
         if lease is None:
             return
@@ -101,12 +110,17 @@ class Turn:
 
     def close(self) -> None:
         """The request is over. A call of which nobody knows how it ended counts as estimated."""
+        if self._began:
+            self._stop_probing()
+        else:
+            self._release()
         lease, self._lease = self._lease, None
         if lease is not None:
-            self._quota.later(lease.settle() if self._began else lease.release())
+            self._quota.later(lease.settle())
 
     def lost(self, deployment: Deployment, outcome: Outcome) -> None:
         """A call was given up. Nobody knows what it used; ``close`` settles it as estimated."""
+        self._probing = ""
         self._quota.failed(deployment, outcome, "")
 
     @property
@@ -122,10 +136,12 @@ class Turn:
 
     def _hold(self, deployment: Deployment, lease: Lease) -> bool:
         """Keep the lease, unless the breaker opened meanwhile or another request is probing."""
-        if not self._quota.breakers.allow(deployment.id):
+        breakers = self._quota.breakers
+        probes = breakers.state(deployment.id) == "half_open"
+        if not breakers.allow(deployment.id):
             self._quota.later(lease.release())
             return False
-        self._lease, self._began = lease, 0.0
+        self._lease, self._began, self._probing = lease, 0.0, deployment.id if probes else ""
         return True
 
     def _start(self, deployment: Deployment) -> None:
@@ -134,9 +150,16 @@ class Turn:
 
     def _release(self) -> None:
         """Give back a reservation whose call was never sent."""
+        self._stop_probing()
         lease, self._lease = self._lease, None
         if lease is not None:
             self._quota.later(lease.release())
+
+    def _stop_probing(self) -> None:
+        """Nobody will hear how the probe ended: let another request make it."""
+        if self._probing:
+            self._quota.breakers.give_back(self._probing)
+            self._probing = ""
 
     async def _unbroken(self, candidates: Sequence[Deployment], deadline: float) -> list[Deployment]:
         """The candidates that their breakers let through; waits for a probe that may close one in time."""

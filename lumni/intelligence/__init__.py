@@ -2,16 +2,29 @@
 
 from lumni.intelligence.classify import classify
 from lumni.intelligence.decision import Decision, Stock, WhatIf
-from lumni.intelligence.model import Availability, Candidate, Classification, Exclusion, Factor, Facts, Plan, Rank, Task
+from lumni.intelligence.model import (
+    UNCLASSIFIED,
+    Availability,
+    Candidate,
+    Classification,
+    Exclusion,
+    Factor,
+    Facts,
+    Plan,
+    Rank,
+    Task,
+)
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.plan import plan
+from lumni.intelligence.plan import Classifying, plan
 from lumni.intelligence.rank import WEIGHTS
 
 __all__ = [
+    "UNCLASSIFIED",
     "WEIGHTS",
     "Availability",
     "Candidate",
     "Classification",
+    "Classifying",
     "Decision",
     "Exclusion",
     "Factor",

@@ -193,8 +193,9 @@ class Decision:
 
 
 def _classification(plan: Plan) -> Json | None:
-    if (task := plan.classification) is None:
+    if not plan.classified:
         return None
+    task = plan.classification
     return {
         "task_type": task.task_type,
         "confidence": round(task.confidence, 4),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.groups import START
-from lumni.intelligence.model import Availability, Candidate, Classification, Task
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Task
 from lumni.intelligence.names import is_automatic
 from lumni.intelligence.rank import is_saved
 from lumni.intelligence.sieve import is_blocked
@@ -13,7 +13,7 @@ from lumni.intelligence.sieve import is_blocked
 
 def reason(
     requested: str,
-    classification: Classification | None,
+    classification: Classification,
     task: Task,
     candidates: Sequence[Candidate],
     provider: str | None,
@@ -25,7 +25,7 @@ def reason(
     ``candidates`` are all that were ranked, also those that aren't kept.
     """
     first = candidates[0]
-    winner, tier = first.deployment, classification.task_type if classification else None
+    winner, tier = first.deployment, task.tier
     automatic = is_automatic(requested, catalogue)
     parts = [_task(classification) if automatic else f"you asked for {requested}"]
     if automatic and tier and all(c.deployment.tier != tier for c in candidates):
@@ -46,8 +46,8 @@ def reason(
     return "; ".join(parts)
 
 
-def _task(classification: Classification | None) -> str:
-    if classification is None:
+def _task(classification: Classification) -> str:
+    if classification is UNCLASSIFIED:
         return "the task was not classified"
     powerful = classification.task_type == "powerful"
     if any(factor.name == ASKED for factor in classification.factors):

@@ -35,6 +35,10 @@ class Classification:
     abstained: bool = False
 
 
+UNCLASSIFIED = Classification("powerful", 0.5)
+"""Stands where nothing was classified: it is neither shown nor recorded."""
+
+
 class Availability(NamedTuple):
     """What the quota knows of a deployment now: ``headroom`` in [0, 1], and why it can't be called, if it can't.
 
@@ -121,12 +125,12 @@ class Exclusion(NamedTuple):
 class Plan:
     """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
 
-    ``classification`` is ``None`` where tasks aren't classified. ``weights`` are those of the parts, ``None`` where the
+    ``weights`` are those of the parts, ``None`` where the
     model list's own order decides. ``faults`` are what went wrong on the way, by ``classification`` or ``selection``.
     ``automatic``: the choice was left to Lumni, within the tier that the client named if ``named``.
     """
 
-    classification: Classification | None
+    classification: Classification
     candidates: tuple[Candidate, ...]
     reason: str
     excluded: tuple[Exclusion, ...] = field(default=())
@@ -138,6 +142,10 @@ class Plan:
     weights: Mapping[str, float] | None = None
     strategy: str = "auto"
     faults: Mapping[str, Exception] = field(default_factory=dict, compare=False)
+
+    @property
+    def classified(self) -> bool:
+        return self.classification is not UNCLASSIFIED
 
     @property
     def winner(self) -> Deployment:

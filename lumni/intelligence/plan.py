@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
@@ -12,11 +12,13 @@ from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
 from lumni.intelligence.features import look
-from lumni.intelligence.model import Availability, Candidate, Exclusion, Plan, Rank, Task
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Exclusion, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.rank import WEIGHTS, facts_of, headroom, parts_of, task_of
 from lumni.intelligence.thread import read
 from lumni.types import Role, TaskType
+
+Classifying = Literal["auto", "asked", "never"]
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
@@ -42,8 +44,7 @@ def plan(
     role: Role = "student",
     scores: Scores | None = None,
     weights: Mapping[str, float] | None = WEIGHTS,
-    classifies: bool = True,
-    detects: bool = True,
+    classifying: Classifying = "auto",
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -56,8 +57,10 @@ def plan(
     ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
 
     ``weights`` are those of the score's parts; without them the model list's own order decides, as it does when
-    anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what. Without ``classifies`` no task is
-    classified, without ``detects`` only those whose client says what they are.
+    anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what.
+
+    ``classifying`` is ``auto``; ``asked`` classifies only what the client does by ``hint`` or by name; ``never``
+    classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
@@ -68,18 +71,20 @@ def plan(
     """
     faults: dict[str, Exception] = {}
     hint = names.tier_of(requested, catalogue) or hint
-    thread = last = classification = None
+    thread = last = None
+    classification = UNCLASSIFIED
     try:
         thread = read(body)
         last = look(thread.last, body)
-        if classifies and (detects or hint):
+        if classifying == "auto" or (classifying == "asked" and hint):
             classification = judge(thread, last, body, hint, plentiful=_plentiful(catalogue, availability))
     except Exception as error:  # noqa: BLE001  (whatever it is, the request is served)
-        faults["classification"], weights = error, None
+        faults["classification"] = error
+    if classification is UNCLASSIFIED and (faults or not hint):
+        weights = None
     preferred = sieve.known_provider(provider, catalogue)
-    task = task_of(classification, asked=hint is not None)
-    tier = names.tier_of(requested, catalogue) or task.tier
-    ask = _Ask(requested, tier, fallback, preferred, task, catalogue, availability)
+    task = task_of(classification, hint)
+    ask = _Ask(requested, task.tier, fallback, preferred, task, catalogue, availability)
     eligible = _eligible(ask, ask.stages(weights), person, role)
     domain: Domain = "reasoning"
     try:

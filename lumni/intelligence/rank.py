@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lumni.catalogue.model import Deployment
 from lumni.catalogue.scores import Score
-from lumni.intelligence.model import Availability, Classification, Facts, Task
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Classification, Facts, Task
 from lumni.money import NANO_PER_USD
 from lumni.types import TaskType
 
@@ -32,20 +32,21 @@ needs. A constant, so that no candidate's place depends on which others there ar
 FEW_CALLS = 10.0
 """Calls of late (each counts half after ten minutes) that halve ``recent_usage``."""
 
-GAIN: Mapping[TaskType | None, float] = {"powerful": 1.0, "fast": 0.5, None: 0.5}
-"""A task's gain where nobody classified it, or the client said itself what it is."""
+GAIN: Mapping[TaskType, float] = {"powerful": 1.0, "fast": 0.5}
+"""A task's gain where the client says itself what it is."""
 
 GREATEST_GAIN = 0.7
 """What of ``Classification.gain``, a share of right answers, counts as 1: of what the weak tier fails, the strong one
 solves so much (``scoring.STRONG_SOLVES``). Shadow prices are relative to the most valuable use, so must gains be."""
 
 
-def task_of(classification: Classification | None, *, asked: bool = False) -> Task:
-    """What the classifier found, as the parts need it; ``asked``: its tier is the client's own word."""
-    tier = classification.task_type if classification else None
-    if classification is None or asked:
-        return Task(tier, GAIN[tier])
-    return Task(tier, _share(classification.gain / GREATEST_GAIN))
+def task_of(classification: Classification, asked: TaskType | None = None) -> Task:
+    """What the client says of the task herself, else what the classifier found, as the parts need it."""
+    if asked is not None:
+        return Task(asked, GAIN[asked])
+    if classification is UNCLASSIFIED:
+        return Task()
+    return Task(classification.task_type, _share(classification.gain / GREATEST_GAIN))
 
 
 def facts_of(deployment: Deployment, availability: Availability, known: Score | None = None) -> Facts:

@@ -122,4 +122,4 @@ def _tightest(rows: tuple[WindowState, ...]) -> Allowance:
 def _words(window: Window) -> str:
     if window.style == "refilling":
         return f"{window.limit} at once, and {(window.limit or 0) / window.period:g} a second from then on"
-    return f"{window.limit} a {'minute' if window.period == MINUTE else 'hour'}"
+    return f"{window.limit} {'a minute' if window.period == MINUTE else 'an hour'}"

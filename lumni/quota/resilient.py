@@ -69,6 +69,18 @@ class ResilientStore:
             "reason": self._reason,
         }
 
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing may be drawn on: the other processes were never met, or have given us up."""
+        return self._portion is not None and not self._entitled
+
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait for the common state; whether it can be drawn on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._together.wait()
+        return self._portion is None
+
     async def start(self) -> None:
         """Join the other processes. Returns when that is done, or after some seconds all the same: it goes on."""
         self._begin()

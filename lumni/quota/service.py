@@ -14,6 +14,7 @@ from lumni.quota.limits import StudentLimits
 from lumni.quota.model import ONE_REQUEST, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
+from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import Store
 from lumni.quota.strategies import headroom
 from lumni.quota.traffic import Traffic
@@ -73,14 +74,26 @@ class Quota:
         seen = await self._glance()
         return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
 
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing is known of the limits, since Redis was never reached."""
+        return isinstance(self.store, ResilientStore) and self.store.stranded
+
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait until limits aren't kept in parts any more; whether that is so. At once with one process's memory."""
+        return not isinstance(self.store, ResilientStore) or await self.store.shared_within(seconds)
+
     async def rows(self) -> tuple[WindowState, ...]:
         """Every window of every pool, read now."""
         return await self.store.snapshot(self.pools.all, self.clock())
 
-    def failed(self, deployment: Deployment, outcome: Outcome, detail: str) -> None:
-        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out."""
+    def failed(self, deployment: Deployment, outcome: Outcome, detail: str, status: int | None = None) -> None:
+        """Tell the breakers of a failure. A refused key is the account's: all its deployments are taken out.
+
+        But a 403 may be about the model (OpenAI's projects and Groq's organizations allow them one by one).
+        """
         touched = [deployment]
-        if outcome is Outcome.AUTH:
+        if outcome is Outcome.AUTH and status != 403:
             same = (deployment.provider, deployment.account)
             touched = [d for d in self.catalogue.enabled if (d.provider, d.account) == same]
         for one in touched:
@@ -99,11 +112,16 @@ class Quota:
             if more := self.inference.refused(pools[0].id, words, rows, self.clock()):
                 await self.store.learn(pools[0], more, self.clock())
 
-    def later(self, work: Awaitable[None]) -> None:
+    def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
         task = asyncio.ensure_future(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def surely(self, work: Awaitable[None]) -> None:
+        """Wait for ``work``, which goes on if the one who waits is cancelled. Its own failure is logged, not raised."""
+        await asyncio.shield(self.later(work))
 
     async def close(self) -> None:
         """Send the waiting away and finish what is being given back."""

@@ -38,6 +38,8 @@ _NOT_THE_REQUEST = {
     "API key not valid": Outcome.AUTH,
 }
 _CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
+# OpenRouter's 403 is about the prompt, not about the key (https://openrouter.ai/docs/api-reference/errors).
+_FLAGGED = re.compile(r"flagged|requires moderation", re.IGNORECASE)
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
 # LiteLLM's own check of the messages fails with a bare exception, which it then takes for a broken connection.
 _BAD_THREAD = "messages are valid OpenAI chat completion messages"
@@ -142,6 +144,8 @@ def _outcome(kind: str, status: int | None, text: str) -> Outcome:
         if named := next((outcome for code, outcome in _NOT_THE_REQUEST.items() if code in text), None):
             return named
         return Outcome.CONTEXT if _CONTEXT.search(text) else Outcome.BAD_REQUEST
+    if status == 403 and _FLAGGED.search(text):
+        return Outcome.BAD_REQUEST
     if _BAD_THREAD in text:
         return Outcome.BAD_REQUEST
     if kind == "APIConnectionError" or status is None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from lumni.catalogue.model import Deployment
@@ -28,6 +28,7 @@ from lumni.upstream.failures import AttemptFailed, Failure, is_cancelled
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+FAIR_SECONDS = 10.0  # a provider that was given less, because the request's time was nearly over, hasn't failed
 # A round that fails for these reasons fails the same way next time.
 _FINAL = frozenset({Outcome.AUTH, Outcome.NOT_FOUND, Outcome.CONTEXT})
 
@@ -184,7 +185,7 @@ class Journey(Generic[T]):
             chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
             answer = await self._call(deployment, chosen["litellm_params"], seconds)
         except AttemptFailed as failed:
-            await self._fell(deployment, started, failed.failure)
+            await self._fell(deployment, started, failed.failure, hurried=self._hurried(seconds))
             raise
         except asyncio.CancelledError:
             if not is_cancelled():
@@ -193,7 +194,7 @@ class Journey(Generic[T]):
                 raise AttemptFailed(failure) from None
             outcome = Outcome.TIMEOUT if self._out_of_time() else Outcome.DISCONNECTED
             self._note(deployment, started, Failure(outcome))
-            self._gate.lost(deployment, outcome)
+            self._gate.lost(deployment, Outcome.DISCONNECTED if self._hurried(seconds) else outcome)
             raise
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
@@ -204,9 +205,16 @@ class Journey(Generic[T]):
         self._note(deployment, started, Failure(Outcome.OK, 200))
         return answer
 
-    async def _fell(self, deployment: Deployment, started: float, failure: Failure) -> None:
+    def _hurried(self, seconds: float) -> bool:
+        return seconds < min(self._budget.seconds, FAIR_SECONDS)
+
+    async def _fell(self, deployment: Deployment, started: float, failure: Failure, *, hurried: bool = False) -> None:
         self._note(deployment, started, failure)
-        held_back = await self._gate.failed(deployment, failure)
+        if hurried and failure.outcome is Outcome.TIMEOUT:
+            given_up = replace(failure, outcome=Outcome.DISCONNECTED)
+            held_back = await self._gate.failed(deployment, given_up)
+        else:
+            held_back = await self._gate.failed(deployment, failure)
         self._all_held_back = self._all_held_back and held_back
         self._last[deployment.id] = failure
         if failure.outcome is Outcome.BAD_REQUEST:

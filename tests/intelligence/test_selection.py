@@ -76,20 +76,20 @@ def test_a_scarce_strong_model_goes_to_those_whose_gain_exceeds_its_price(gain: 
     assert (scores[0] > scores[1]) == (gain >= price)
 
 
-def test_what_is_unclassified_is_ranked_without_regard_to_tiers() -> None:
-    """001-49: with the classifier off, nothing is said about the task."""
+def test_what_is_unclassified_goes_by_the_model_list() -> None:
+    """001-49: with the classifier off, nothing is said about the task, and priority decides."""
     models = (FAST, replace(STRONG, priority=1))
-    made = off(models, classifies=False)
-    assert made.classification is None
+    made = off(models, classifying="never")
+    assert not made.classified
     assert ids(made) == ["groq-8b", "groq-70b"]
     assert "not classified" in made.reason
 
 
 def test_without_detection_only_the_client_s_word_classifies() -> None:
     """001-49: autoDetect off."""
-    assert off((FAST, STRONG), detects=False).classification is None
-    asked = off((FAST, STRONG), detects=False, hint="powerful")
-    assert asked.classification is not None
+    assert not off((FAST, STRONG), classifying="asked").classified
+    asked = off((FAST, STRONG), classifying="asked", hint="powerful")
+    assert asked.classified
     assert asked.winner == STRONG
 
 

@@ -116,6 +116,12 @@ def test_a_400_is_read_for_whose_fault_it_is(text: str, outcome: Outcome) -> Non
     assert failures.read(Refused(400, text)).outcome is outcome
 
 
+def test_a_prompt_that_was_flagged_is_no_refused_key() -> None:
+    """000-15: OpenRouter's 403 is about what one student wrote: it takes no account out of the class."""
+    told = "Your chosen model requires moderation and your input was flagged"
+    assert failures.read(Refused(403, told)).outcome is Outcome.BAD_REQUEST
+
+
 @given(st.none() | st.integers() | st.text(max_size=5) | st.floats(), st.text(max_size=40))
 def test_reading_never_fails(status: Any, text: str) -> None:
     assert isinstance(failures.read(Refused(status, text)), Failure)
