@@ -13,6 +13,7 @@ from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
+from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring
 from lumni.quota.service import Quota
 from lumni.settings import Settings
@@ -68,6 +69,8 @@ class Services:
             health.start()
             opened.push_async_callback(health.close)
             sinks: list[Sink] = [writer, LogSink()]
+            if settings.classify_tasks:
+                classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             pipeline = Pipeline(planner, quota, upstream, sinks)
             closing = opened.pop_all()

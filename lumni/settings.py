@@ -140,13 +140,13 @@ class Settings(BaseSettings):
     limit_tiers: Mapping[str, TierSettings] = Field(
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
     )
-    classify_tasks: bool = Field(True, description="Classify tasks as fast or powerful.")
-    auto_detect_tasks: bool = Field(True, description="Also those whose client doesn't say what they are.")
     benchmark_selection: bool = Field(True, description="Rank models by score; else in the model list's own order.")
     selection_weights: SelectionWeights = Field(
         SelectionWeights(), description="Of the parts of the score: benchmarkRanking, benchmarkScore, …; they sum to 1."
     )
     routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
+    classify_tasks: bool = Field(True, description="Whether tasks are classified at all.")
+    auto_detect_tasks: bool = Field(True, description="Whether Lumni classifies; off: only the client, by `taskType`.")
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 

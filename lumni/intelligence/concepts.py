@@ -130,13 +130,17 @@ Table = Mapping[str, tuple[int, ...]]
 
 
 class Lookup(NamedTuple):
-    """``CONCEPTS`` turned around: whole words, stems and phrases to the concepts' places."""
+    """``CONCEPTS`` turned around: whole words, stems by their first letters, phrases, and those of
+    other scripts by their first character, to the concepts' places."""
 
     words: Table
-    stems: Table
+    stems: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
     phrases: Table
-    unspaced: Table
-    lengths: tuple[int, ...]
+    unspaced: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
+
+
+HEAD = 3
+"""Letters of the shortest stem: all stems are looked up by so many."""
 
 
 @cache
@@ -160,26 +164,28 @@ def lookup() -> Lookup:
             )
             key = entry.rstrip("*")
             table[key] = (*table.get(key, ()), place)
-    return Lookup(words, stems, phrases, unspaced, tuple(sorted({len(stem) for stem in stems})))
+    return Lookup(words, _by_head(stems, HEAD), phrases, _by_head(unspaced, 1))
 
 
-def concepts_in(words: Collection[str], lower: str) -> list[bool]:
-    """Which of ``CONCEPTS`` occur, in their order, in a text in lower case and its distinct words."""
+def _by_head(table: Table, length: int) -> dict[str, tuple[tuple[str, tuple[int, ...]], ...]]:
+    heads: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {}
+    for entry, places in table.items():
+        heads[entry[:length]] = (*heads.get(entry[:length], ()), (entry, places))
+    return heads
+
+
+def concepts_in(words: Collection[str], lower: str) -> list[int]:
+    """The places in ``CONCEPTS`` of those that occur in a text in lower case with these distinct words, ascending."""
     tables = lookup()
-    found = [False] * len(CONCEPTS)
+    found: set[int] = set()
     for word in words:
-        for place in tables.words.get(word, ()):
-            found[place] = True
-        for length in tables.lengths:
-            for place in tables.stems.get(word[:length], ()) if length <= len(word) else ():
-                found[place] = True
-    for phrase, places in tables.phrases.items():
-        if phrase in lower:
-            for place in places:
-                found[place] = True
-    if UNSPACED.search(lower):
-        for phrase, places in tables.unspaced.items():
-            if phrase in lower:
-                for place in places:
-                    found[place] = True
-    return found
+        if word in tables.words:
+            found.update(tables.words[word])
+        for stem, places in tables.stems.get(word[:HEAD], ()):
+            if word.startswith(stem):
+                found.update(places)
+    found.update(*(places for phrase, places in tables.phrases.items() if phrase in lower))
+    if not lower.isascii():
+        for head in tables.unspaced.keys() & set(lower):
+            found.update(*(places for phrase, places in tables.unspaced[head] if phrase in lower))
+    return sorted(found)

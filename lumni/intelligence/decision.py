@@ -145,7 +145,8 @@ class Decision:
             if not self.named:
                 stage = int(strict and misfit)
         if self.strategy != "auto":
-            return rank.wait, rank.unpreferred, stage, self.automatic and misfit, place
+            # Where only the best was kept, the strategy had nothing to order.
+            return rank.wait, rank.unpreferred, stage, self.automatic and self.kept is None and misfit, place
         score = 0.0 if strict else -sum(self.parts(option).values())
         return rank.wait, rank.unpreferred, stage, score, option.facts.priority, option.place
 

@@ -11,9 +11,10 @@ from lumni.intelligence import vocabulary
 from lumni.intelligence.thread import Turn, mappings
 
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 _LATEX = re.compile(r"\\[a-zA-Z]+")
 _MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
-_FORMULA = re.compile(r"[\w)][ ]?[=<>+*/^-][ ]?[\w(]")
+_FORMULA = re.compile(r"(?<=[\w) ])[=<>+*/^-][ ]?[\w(]")
 _OPTION = re.compile(r"^[ ]{0,4}\(?[A-Ja-j][.):][ ]", re.MULTILINE)
 _ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
 _CODE_LINE = re.compile(
@@ -64,7 +65,7 @@ def look(turn: Turn, body: Mapping[str, Any]) -> Reading:
     """``turn`` and its features. Never raises."""
     prose = " ".join(turn.text.split("```")[::2]) if "```" in turn.text else turn.text
     lower = prose.lower()
-    words = tuple(_WORD.findall(lower))
+    words = tuple(lower.translate(_NO_LETTERS).split() if lower.isascii() else _WORD.findall(lower))
     distinct = frozenset(words)
     return Reading(turn, prose, lower, words, distinct, _features(turn, body, prose, lower, words, distinct))
 
@@ -106,7 +107,7 @@ def _features(
         ease=float(effort in ("none", "minimal", "low")),
         greeting=0.0 if simple else _greeting(words, lower),
         simple=simple,
-        foreign=_foreign(prose, everything),
+        foreign=_foreign(words, everything),
     )
 
 
@@ -146,9 +147,8 @@ def _greeting(words: tuple[str, ...], lower: str) -> float:
     return 1.0 if len(words) <= 8 else 0.0
 
 
-def _foreign(prose: str, words: frozenset[str]) -> bool:
-    if not prose.isascii():
-        letters = sum(map(len, _WORD.findall(prose)))
-        if 3 * len(_NON_LATIN.findall(prose)) > letters:
-            return True
-    return len(words & vocabulary.FOREIGN) > len(words & vocabulary.ENGLISH)
+def _foreign(words: tuple[str, ...], distinct: frozenset[str]) -> bool:
+    other = sum(len(_NON_LATIN.findall(word)) for word in words if not word.isascii())
+    if 3 * other > sum(map(len, words)):
+        return True
+    return len(distinct & vocabulary.FOREIGN) > len(distinct & vocabulary.ENGLISH)

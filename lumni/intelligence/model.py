@@ -144,6 +144,11 @@ class Plan:
     faults: Mapping[str, Exception] = field(default_factory=dict, compare=False)
 
     @property
+    def failure(self) -> str:
+        """What went wrong, if anything did."""
+        return "; ".join(f"{type(error).__name__}: {error}" for error in self.faults.values())
+
+    @property
     def classified(self) -> bool:
         return self.classification is not UNCLASSIFIED
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
@@ -12,13 +13,15 @@ from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
 from lumni.intelligence.features import look
-from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Exclusion, Plan, Rank, Task
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
 from lumni.intelligence.rank import WEIGHTS, facts_of, headroom, parts_of, task_of
 from lumni.intelligence.thread import read
 from lumni.types import Role, TaskType
 
 Classifying = Literal["auto", "asked", "never"]
+
+FALLBACK_OFF = "fallback is off: only the best is kept"
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
@@ -69,75 +72,100 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    faults: dict[str, Exception] = {}
-    hint = names.tier_of(requested, catalogue) or hint
-    thread = last = None
-    classification = UNCLASSIFIED
+    asked = names.tier_of(requested, catalogue) or hint
+    ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role)
     try:
         thread = read(body)
         last = look(thread.last, body)
-        if classifying == "auto" or (classifying == "asked" and hint):
-            classification = judge(thread, last, body, hint, plentiful=_plentiful(catalogue, availability))
-    except Exception as error:  # noqa: BLE001  (whatever it is, the request is served)
-        faults["classification"] = error
-    if classification is UNCLASSIFIED and (faults or not hint):
+        classification = UNCLASSIFIED
+        if classifying == "auto" or (classifying == "asked" and asked):
+            classification = judge(thread, last, body, asked, plentiful=_plentiful(catalogue, availability))
+    except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
+        return _by_the_list(ask, {"classification": error})
+    if classification is UNCLASSIFIED and not asked:
         weights = None
-    preferred = sieve.known_provider(provider, catalogue)
-    task = task_of(classification, hint)
-    ask = _Ask(requested, task.tier, fallback, preferred, task, catalogue, availability)
-    eligible = _eligible(ask, ask.stages(weights), person, role)
-    domain: Domain = "reasoning"
     try:
         needs = needs or needs_of(body, thread)
-        domain = domain_of(last or look(read(body).last, body), needs)
-        fitting = sieve.within_limits(sieve.fitting(eligible, needs), availability)
-        fitting = sieve.available(fitting, availability)
-        ranked = _rank(fitting, ask, weights, {d.id: _known(d, domain, scores) for d in fitting.left})
+        return _selected(ask, classification, needs, domain_of(last, needs), scores, weights)
     except LumniError:
         raise
     except Exception as error:  # noqa: BLE001
-        faults["selection"], weights = error, None
-        fitting = eligible
-        ranked = _rank(fitting, ask, weights, {})
-    kept, rest = (ranked, ()) if fallback else (ranked[:1], ranked[1:])
-    return Plan(
-        classification=classification,
-        candidates=kept,
-        reason=reason(requested, classification, task, ranked, preferred, availability, catalogue),
-        excluded=fitting.excluded
-        + tuple(Exclusion(c.deployment, "fallback is off: only the best is kept", c) for c in rest),
-        domain=domain,
-        requested=requested,
-        task=task,
-        automatic=names.is_automatic(requested, catalogue),
-        named=names.tier_of(requested, catalogue) is not None,
-        weights=weights,
-        faults=faults,
-    )
+        return _by_the_list(ask, {"selection": error})
 
 
 class _Ask(NamedTuple):
-    """What was asked for, and of what is there."""
+    """What is asked for, by whom and among what. ``asked`` is the tier that the client names herself."""
 
     requested: str
-    tier: TaskType | None
+    body: Mapping[str, Any]
+    asked: TaskType | None
+    provider: str | None
     fallback: bool
-    preferred: str | None
-    task: Task
     catalogue: Catalogue
     availability: Mapping[str, Availability]
+    person: str | None
+    role: Role
 
-    def stages(self, weights: Mapping[str, float] | None) -> tuple[names.Stage, ...]:
+    @property
+    def automatic(self) -> bool:
+        return names.is_automatic(self.requested, self.catalogue)
+
+    @property
+    def preferred(self) -> str | None:
+        return sieve.known_provider(self.provider, self.catalogue)
+
+    def stages(self, tier: TaskType | None, weights: Mapping[str, float] | None) -> tuple[names.Stage, ...]:
         by_score = weights is not None
-        return names.stages(self.requested, self.tier, self.catalogue, fallback=self.fallback, by_score=by_score)
+        return names.stages(self.requested, tier, self.catalogue, fallback=self.fallback, by_score=by_score)
 
 
-def _eligible(ask: _Ask, stages: tuple[names.Stage, ...], person: str | None, role: Role) -> sieve.Sieve:
+def _selected(
+    ask: _Ask,
+    classification: Classification,
+    needs: Needs,
+    domain: Domain,
+    scores: Scores | None,
+    weights: Mapping[str, float] | None,
+) -> Plan:
+    """The plan for a task that was thought about."""
+    task = task_of(classification, ask.asked)
+    stages = ask.stages(task.tier, weights)
+    fitting = sieve.fitting(_eligible(ask, stages), needs)
+    fitting = sieve.available(sieve.within_limits(fitting, ask.availability), ask.availability)
+    known = {d.id: _known(d, domain, scores) for d in fitting.left}
+    plan = _plan(ask, classification, task, fitting, _rank(fitting, stages, ask, task, weights, known))
+    return replace(plan, domain=domain, weights=weights)
+
+
+def _by_the_list(ask: _Ask, faults: Mapping[str, Exception]) -> Plan:
+    """Without a thought about the task: in the model list's order, without those who may not serve the request."""
+    task = task_of(UNCLASSIFIED, ask.asked)
+    stages = ask.stages(task.tier, None)
+    left = sieve.available(_eligible(ask, stages), ask.availability)
+    return replace(_plan(ask, UNCLASSIFIED, task, left, _rank(left, stages, ask, task, None, {})), faults=faults)
+
+
+def _plan(
+    ask: _Ask, classification: Classification, task: Task, left: sieve.Sieve, ranked: tuple[Candidate, ...]
+) -> Plan:
+    kept, rest = (ranked, ()) if ask.fallback else (ranked[:1], ranked[1:])
+    return Plan(
+        classification=classification,
+        candidates=kept,
+        reason=reason(ask.requested, classification, task, ranked, ask.preferred, ask.availability, ask.catalogue),
+        excluded=left.excluded + tuple(Exclusion(c.deployment, FALLBACK_OFF, c) for c in rest),
+        requested=ask.requested,
+        task=task,
+        automatic=ask.automatic,
+        named=names.tier_of(ask.requested, ask.catalogue) is not None,
+    )
+
+
+def _eligible(ask: _Ask, stages: tuple[names.Stage, ...]) -> sieve.Sieve:
     """Who may be asked at all, whatever the request needs."""
     found = sieve.of_catalogue((d for stage in stages for d in stage.deployments), ask.requested)
-    automatic = names.is_automatic(ask.requested, ask.catalogue)
-    named = () if automatic else tuple(d.id for d in stages[0].deployments)
-    found = sieve.permitted(found, ask.requested, named, person, role)
+    named = () if ask.automatic else tuple(d.id for d in stages[0].deployments)
+    found = sieve.permitted(found, ask.requested, named, ask.person, ask.role)
     if ask.preferred and not ask.fallback:
         found = sieve.only_provider(found, ask.preferred, ask.requested)
     return found
@@ -156,26 +184,29 @@ def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Sco
 
 
 def _rank(
-    eligible: sieve.Sieve, ask: _Ask, weights: Mapping[str, float] | None, known: Mapping[str, Score | None]
+    eligible: sieve.Sieve,
+    stages: tuple[names.Stage, ...],
+    ask: _Ask,
+    task: Task,
+    weights: Mapping[str, float] | None,
+    known: Mapping[str, Score | None],
 ) -> tuple[Candidate, ...]:
     """By rank, then score or priority, then the file's order."""
-    place = {
-        d.id: (number, stage.strict) for number, stage in enumerate(ask.stages(weights)) for d in stage.deployments
-    }
+    place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
     order = {d.id: spot for spot, d in enumerate(ask.catalogue.deployments)}
-    automatic = names.is_automatic(ask.requested, ask.catalogue)
+    preferred, automatic = ask.preferred, ask.automatic
 
     def candidate(deployment: Deployment) -> Candidate:
         stage, strict = place[deployment.id]
         available = ask.availability.get(deployment.id, FREE)
         score = known.get(deployment.id)
         facts = facts_of(deployment, available, score)
-        parts = parts_of(facts, ask.task, weights) if weights is not None else {}
+        parts = parts_of(facts, task, weights) if weights is not None else {}
         rank = Rank(
             wait=_wait(deployment, ask.availability),
-            unpreferred=deployment.provider != ask.preferred,
+            unpreferred=deployment.provider != preferred,
             stage=stage,
-            misfit=automatic and ask.tier not in (None, deployment.tier),
+            misfit=automatic and task.tier not in (None, deployment.tier),
         )
         spot = order[deployment.id]
         return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, spot, available.room)

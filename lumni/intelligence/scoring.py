@@ -4,6 +4,8 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+import numpy as np
+
 from lumni.intelligence.features import Reading
 from lumni.intelligence.groups import GROUP_OF, START, WORDING
 from lumni.intelligence.ngrams import ngrams
@@ -31,20 +33,22 @@ def verdict(reading: Reading, weights: Weights) -> Verdict:
     is a sum, and so every factor is too.
     """
     places, found = signs_of(reading), ngrams(reading.turn.text)
-    exam = logistic(weights.style.bias + sum(weights.style.signs[places].tolist()))
-    mixed = ((exam, weights.exam), (1 - exam, weights.classroom))
+    signs = weights.signs[places]
+    own = signs.sum(axis=0).tolist()
+    words = weights.words(found)
+    exam = logistic(weights.style.bias + own[3])
+    odds = [
+        linear.bias + mine + said
+        for linear, mine, said in zip((weights.exam, weights.classroom, weights.gain), own, words, strict=False)
+    ]
+    mean = (exam, 1 - exam)
     factors: defaultdict[str, float] = defaultdict(float)
-    odds = []
-    for share, linear in mixed:
-        parts, words = linear.of_signs(places), linear.words(found)
-        odds.append(linear.bias + sum(parts) + words)
-        factors[START] += share * linear.bias
-        factors[WORDING] += share * words
-        for place, part in zip(places, parts, strict=True):
-            factors[GROUP_OF[place]] += share * part
-    measured = weights.gain.bias + sum(weights.gain.of_signs(places)) + weights.gain.words(found)
-    gain = exam * max(-1.0, min(1.0, measured)) + (1 - exam) * STRONG_SOLVES * logistic(odds[1])
-    return Verdict(exam * odds[0] + (1 - exam) * odds[1], dict(factors), gain)
+    factors[START] = mean[0] * weights.exam.bias + mean[1] * weights.classroom.bias
+    factors[WORDING] = mean[0] * words[0] + mean[1] * words[1]
+    for place, part in zip(places, (signs[:, :2] @ np.array(mean, np.float32)).tolist(), strict=True):
+        factors[GROUP_OF[place]] += part
+    gain = exam * max(-1.0, min(1.0, odds[2])) + (1 - exam) * STRONG_SOLVES * logistic(odds[1])
+    return Verdict(mean[0] * odds[0] + mean[1] * odds[1], dict(factors), gain)
 
 
 def logistic(log_odds: float) -> float:

@@ -47,15 +47,17 @@ NAMES: tuple[str, ...] = (
     *PLAIN,
 )
 PLACE: Mapping[str, int] = {name: place for place, name in enumerate(NAMES)}
+ENDS = (". ", "? ", "! ", ".\n", "?\n", "!\n", "。", "！", "？", "।", "؟")
+FIRST: Mapping[str, int] = {name: PLACE[f"{name}:0"] for name in BINS}
 ASKS = PLACE[f"asks:{next(iter(CONCEPTS))}"]
 
-_SENTENCE = re.compile(r"[.!?。！？।؟](?=\s|$)|[。！？।]")
-_NUMBER = re.compile(r"\d+")
+# A pattern that begins with a rare character is several times faster than one that begins with a common one.
+_NUMBER = re.compile(r"[0-9]+")
 _LATEX = re.compile(r"\\[a-zA-Z]+|\$")
-_OPTION = re.compile(r"(?:^|[\s(])[A-Ja-j][.):][ ]")
+_OPTION = re.compile(r"(?<=[\s(][A-Ja-j])[.):][ ]")
 _ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
 _CAPITAL = re.compile(r"[A-Z]")
-_NAME = re.compile(r"[a-z,] [A-Z][a-z]")
+_NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _EAST = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _OTHER = re.compile(r"[\u0590-\u0dff]")
@@ -69,13 +71,13 @@ def signs_of(reading: Reading) -> list[int]:
         "length": len(text),
         "words": len(words),
         "letters": letters / (len(words) or 1),
-        "sentences": len(_SENTENCE.findall(text)),
+        "sentences": sum(map(text.count, ENDS)),
         "numbers": len(_NUMBER.findall(text)),
         "questions": text.count("?") + text.count("？") + text.count("؟"),
         "commas": text.count(",") + text.count("、") + text.count("，"),
         "lines": text.count("\n") + 1,
         "items": len(_ITEM.findall(text)),
-        "options": len(_OPTION.findall(text)),
+        "options": len(_OPTION.findall(f"\n{text}")),
         "maths": features.maths,
         "constraints": features.constraints,
         "code": features.code,
@@ -86,8 +88,8 @@ def signs_of(reading: Reading) -> list[int]:
         "turns": reading.turn.number,
         "before": reading.turn.before,
     }
-    found = [PLACE[f"{name}:{bisect_right(BINS[name], value)}"] for name, value in numbers.items()]
-    found += [ASKS + place for place, there in enumerate(concepts_in(reading.distinct, reading.lower)) if there]
+    found = [FIRST[name] + bisect_right(BINS[name], value) for name, value in numbers.items()]
+    found += [ASKS + place for place in concepts_in(reading.distinct, reading.lower)]
     found += [PLACE[name] for name in _plain(text, features)]
     return found
 
@@ -101,7 +103,9 @@ def _plain(text: str, features: Features) -> Iterator[str]:
     yield "end:question" if end in "?？؟" and end else "end:stop" if end in ".。!।！" and end else "end:else"
     if text[:1].islower():
         yield "start:lower"
-    if _EAST.search(text):
+    if text.isascii():
+        yield "script:latin"
+    elif _EAST.search(text):
         yield "script:east"
     elif _CYRILLIC.search(text):
         yield "script:cyrillic"

@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -32,14 +31,6 @@ class Linear:
     scale: float
     wording: float = 0.0
 
-    def words(self, found: Ngrams) -> float:
-        """What the n-grams add beyond those of an average prompt."""
-        return float(self.ngrams[found.places] @ found.values) * self.scale - self.wording
-
-    def of_signs(self, places: Sequence[int]) -> list[float]:
-        """What each sign adds, in the order of ``places``."""
-        return self.signs[places].tolist()  # type: ignore[no-any-return]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Style:
@@ -54,13 +45,33 @@ class Weights:
     """``exam`` and ``classroom`` give the log-odds that the weak tier fails, each for its own way of asking.
 
     ``style`` says how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at
-    exam questions.
+    exam questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
+    ``signs`` of ``LINEARS`` and style, shape (signs, 4), and ``ngrams`` of ``LINEARS`` and an empty one, the four bytes
+    of a bucket as one integer: small enough to stay in a core's cache.
     """
 
     exam: Linear
     classroom: Linear
     gain: Linear
     style: Style
+    signs: NDArray[np.float32] = field(init=False)
+    ngrams: NDArray[np.uint32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        linears = (self.exam, self.classroom, self.gain)
+        signs = np.stack([*(linear.signs for linear in linears), self.style.signs], axis=1)
+        ngrams = np.zeros((BUCKETS, 4), np.int8)
+        for column, linear in enumerate(linears):
+            ngrams[:, column] = linear.ngrams
+        object.__setattr__(self, "signs", signs)
+        object.__setattr__(self, "ngrams", ngrams.view(np.uint32).ravel())
+
+    def words(self, found: Ngrams) -> list[float]:
+        """What the n-grams add to each of ``LINEARS``, beyond those of an average prompt."""
+        four = self.ngrams[found.places].view(np.int8).reshape(-1, 4)
+        sums = (found.values @ four.astype(np.float32)).tolist()
+        linears = (self.exam, self.classroom, self.gain)
+        return [total * linear.scale - linear.wording for total, linear in zip(sums, linears, strict=False)]
 
 
 LINEARS = ("exam", "classroom", "gain")

@@ -121,6 +121,7 @@ def test_a_fault_in_thinking_leaves_the_model_list_s_order(
     assert sorted(ids(made)) == ["groq-4b", "groq-70b", "groq-8b"]
     assert made.winner == FAST
     assert {name: type(error) for name, error in made.faults.items()} == {what: ZeroDivisionError}
+    assert not made.classified
     assert made.weights is None
 
 
