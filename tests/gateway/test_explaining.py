@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumni.catalogue.limits import Limit, PoolLimits
@@ -159,7 +159,6 @@ async def test_what_is_supposed_is_what_would_happen(
     except LumniError:
         return
     assert archive.load(orjson.loads(orjson.dumps(archive.dump(told)))) == told
-    note(f"{ask} {told} {[(c.deployment.id, c.score) for c in (await state.planner.plan(request, ADMIN, dry=True)).candidates]}")
     names = [option.deployment for option in told.options]
     without = told.suppose(WhatIf(without=frozenset({names[0]})))
     assert [option.deployment for option in without.options] == names[1:]
