@@ -5,12 +5,14 @@ from dataclasses import replace
 from itertools import groupby
 
 from lumni.intelligence import Candidate, Plan, Rank
+from lumni.quota.model import Amounts
 from lumni.quota.service import Quota, Standing
-from lumni.quota.strategies import Contender, Strategy, order
+from lumni.quota.strategies import Contender, Strategy, order, perishing
 from lumni.types import Usage
 
 TYPICAL = Usage(prompt_tokens=750, completion_tokens=250)  # to compare prices by: three prompt tokens to one of answer
 NOTHING = Standing()
+RELIEF = "relief"  # as a plan's strategy: its order is that of :func:`relieve`
 
 
 def reorder(
@@ -38,6 +40,26 @@ def reorder(
 
 def _rank(candidate: Candidate) -> Rank:
     return candidate.rank
+
+
+def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
+    """The plan as it is; while more is asked for than the accounts can sustain, what would be lost is used first.
+
+    What the client asked for stays first. Whoever is served by a neighbour now leaves quota of the best for the next.
+    """
+    need = Amounts(1, TYPICAL.prompt_tokens, TYPICAL.completion_tokens)
+    if len(plan.candidates) < 2 or not quota.pressed(standings, need):
+        return plan
+    ordered: list[Candidate] = []
+    for _, group in groupby(plan.candidates, key=_rank):
+        ordered += sorted(group, key=lambda c: -perishing(standings.get(c.deployment.id, NOTHING).windows))
+    if ordered == list(plan.candidates):
+        return plan
+    relieved = replace(plan, candidates=tuple(ordered), strategy=RELIEF)
+    if ordered[0] is plan.candidates[0]:
+        return relieved
+    reason = f"{ordered[0].deployment.id} has most quota left to lose while the accounts are in demand. {plan.reason}"
+    return replace(relieved, reason=reason)
 
 
 def _contender(candidate: Candidate, quota: Quota, standings: Mapping[str, Standing]) -> Contender:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import Scores
-from lumni.gateway.ordering import reorder
+from lumni.gateway.ordering import relieve, reorder
 from lumni.intelligence import Availability, Classifying, Plan
 from lumni.quota.estimate import size_of
 from lumni.quota.inference import AT_ONCE
@@ -70,12 +70,15 @@ class Planner:
             weights=self._switches.weights,
             classifying=self._switches.classifying,
         )
+        strategy = request.strategy or self._switches.strategy
+        if strategy == "auto":
+            plan = relieve(plan, self._quota, standings)
+        else:
+            plan = reorder(plan, strategy, self._quota, standings, dry=dry)
         if not dry:
             self._report(plan)
-        strategy = request.strategy or self._switches.strategy
-        if strategy == "auto" or plan.faults:
-            return plan
-        return reorder(plan, strategy, self._quota, standings, dry=dry)
+            self._quota.traffic.asked(self._quota.clock())
+        return plan
 
     def _report(self, plan: Plan) -> None:
         for what, error in plan.faults.items():

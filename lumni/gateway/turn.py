@@ -9,7 +9,7 @@ from lumni.errors import AllProvidersFailed, LumniError, RateLimited, RequestToo
 from lumni.quota.estimate import size_of
 from lumni.quota.learn import lessons
 from lumni.quota.lease import Lease
-from lumni.quota.model import Amounts, Correction, Draw, Refusal, Refused
+from lumni.quota.model import MINUTE, Amounts, Correction, Draw, Refusal, Refused
 from lumni.quota.service import Quota
 from lumni.quota.ticket import NoCapacity, Ticket
 from lumni.types import Json, Outcome, Usage
@@ -81,13 +81,16 @@ class Turn:
         if lease is None:
             return False
         words = _words(failure, deployment, self._quota.clock())
+        pools, now = lease.reservation.draw.pools, asyncio.get_running_loop().time()
+        timed = self._quota.timed(pools, words, self._began, now)
+        spent = _spent(failure, lease, telling=deployment.id in self._quota.telling)
 
         async def learn() -> None:
-            await lease.settle(_spent(failure, lease), corrections=words)
-            await self._quota.refused(lease.reservation.draw.pools, words)
+            await lease.settle(spent, corrections=timed)
+            await self._quota.refused(pools, words)
 
         await self._quota.surely(learn())
-        return any(word.refused for word in words) and bool(lease.reservation.draw.pools)
+        return any(word.refused for word in words) and bool(pools)
 
     def answered(self, deployment: Deployment, usage: Usage, headers: Mapping[str, str], counted_ago: float) -> None:
         """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""
@@ -102,10 +105,15 @@ class Turn:
         if lease is None:
             return
         used = Amounts(1, usage.prompt_tokens, usage.completion_tokens)
-        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None:
-            used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
         words = lessons(200, headers, now=quota.clock(), provider=deployment.provider)
-        words = quota.heard(lease.reservation.draw.pools, words)
+        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None and not _says(words, "tokens"):
+            used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
+        if _says(words, "requests"):
+            quota.telling.add(deployment.id)
+        pools = lease.reservation.draw.pools
+        for pool in pools[:1]:
+            quota.backoff.succeeded(pool.id, self._began)
+        words = quota.heard(pools, words)
         quota.later(lease.settle(used, counted_ago=counted_ago, corrections=words))
 
     def close(self) -> None:
@@ -185,14 +193,22 @@ def _words(failure: Failure, deployment: Deployment, now: float) -> Sequence[Cor
     return words
 
 
-def _spent(failure: Failure, lease: Lease) -> Amounts | None:
+def _says(words: Sequence[Correction], kind: str) -> bool:
+    """Whether a provider says what remains of a minute's limit: if it counts otherwise than we do, it shows."""
+    return any(w.kind == kind and w.period == MINUTE and w.remaining is not None for w in words)
+
+
+def _spent(failure: Failure, lease: Lease, *, telling: bool) -> Amounts | None:
     """What a failed call may have taken: nothing if quota was refused, for its window is closed then; only the request
-    if it was refused for another reason, and else as much as was estimated."""
+    if it was refused for another reason, and else as much as was estimated. A provider in trouble may count the call
+    (OpenAI does); one that is ``telling`` will say so with the next answer."""
     if failure.outcome is Outcome.RATE_LIMITED:
         return Amounts(0)
     if failure.outcome in (Outcome.AUTH, Outcome.NOT_FOUND, Outcome.BAD_REQUEST, Outcome.CONTEXT):
         return Amounts(1)
     if failure.outcome is Outcome.UNAVAILABLE:
+        if telling:
+            return Amounts(0)
         return lease.reservation.draw.need._replace(output_tokens=0)
     return None
 

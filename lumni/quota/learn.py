@@ -3,7 +3,8 @@
 Spellings understood (2026):
 
 * ``x-ratelimit-{limit,remaining,reset}-{requests,tokens}`` of OpenAI, Azure and Groq (requests a day, tokens a minute)
-* the same with ``-minute``, ``-hour``, ``-day``, ``-month`` of Cerebras, SambaNova and Mistral (``…-req-minute``)
+* the same with ``-second``, ``-minute``, ``-hour``, ``-day`` or ``-month`` of Cerebras, SambaNova and Mistral
+  (``…-req-minute``)
 * ``x-ratelimitbysize-*-{minute,month}`` of Mistral, ``anthropic-ratelimit-*``, ``ratelimit-*`` of the IETF draft
 * ``retry-after`` and ``retry-after-ms``
 * Google's ``QuotaFailure`` and ``RetryInfo``, OpenRouter's ``metadata.headers``
@@ -49,7 +50,7 @@ _LIMIT = re.compile(r"\bLimit:? (\d{1,15})\b", re.IGNORECASE)
 _FREE_MODELS = re.compile(r"free-models-per-(min|day)", re.IGNORECASE)
 _HEADER = re.compile(
     r"(?:x-)?ratelimit-(limit|remaining|reset)"
-    r"(?:-(req|requests|tokens|input-tokens|output-tokens))?(?:-(minute|hour|day|month))?"
+    r"(?:-(req|requests|tokens|input-tokens|output-tokens))?(?:-(second|minute|hour|day|month))?"
 )
 _BY_SIZE = re.compile(r"(?:x-)?ratelimitbysize-(limit|remaining|reset)(?:-(minute|month))?")
 _ANTHROPIC = re.compile(r"anthropic-ratelimit-(requests|tokens|input-tokens|output-tokens)-(limit|remaining|reset)")
@@ -116,6 +117,8 @@ def _from_headers(headers: Mapping[str, str], now: float, provider: str) -> Iter
         reset = seconds(parts.get("reset", ""), now)
         limit, remaining = _count(parts.get("limit", "")), _count(parts.get("remaining", ""))
         span = PERIODS[period] if period else _guess(kind, limit, remaining, reset, provider)
+        if span < MINUTE:
+            remaining = None  # by the time that it is read, the window is another one
         if span and (limit is not None or remaining is not None):
             yield Correction(kind, span, limit, remaining, reset)
 

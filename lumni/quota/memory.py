@@ -58,12 +58,12 @@ class MemoryStore:
     ) -> bool:
         now_ms, pools, need = milliseconds(now), reservation.draw.pools, reservation.draw.need
         actual = need if used is None else used
+        for pool, words in route(corrections, pools):
+            self._learn(self._state(pool, now_ms), words, now_ms)
         live = False
         for pool in pools:
             state = self._state(pool, now_ms)
             live = state.finish(reservation.id, actual, now_ms, milliseconds(counted_ago)) or live
-        for pool, words in route(corrections, pools):
-            self._learn(self._state(pool, now_ms), words, now_ms)
         if corrections or counted_ago or not actual.covers(need):
             self._wake(pools)
         return live
@@ -137,7 +137,7 @@ class MemoryStore:
         if state is None:
             state = self._pools[pool.id] = PoolState()
         if state.windows is not pool.windows:
-            state.configure(pool.windows, pool.transit_ms)
+            state.configure(pool.windows)
         return state
 
     def _state(self, pool: Pool, now: int) -> PoolState:
@@ -150,7 +150,7 @@ class MemoryStore:
             if word.key:
                 if word.key not in state.meters:
                     state.meters[word.key] = Meter(Window.learned(word.key))
-                    state.configure(state.windows or (), state.transit)
+                    state.configure(state.windows or ())
                 meter = state.meters[word.key]
                 meter.learn(word, now, state.reserved(meter.window))
             elif word.refused:

@@ -142,9 +142,9 @@ class Meter:
             self.learned_limit = word.limit
         if self.window.style == "fixed" and not self.resets and reset_in:
             self.anchor = now + reset_in
-        limit = self.limit
-        if word.remaining is not None and limit is not None:
-            foreign = limit - word.remaining - reserved - self.taken
+        limit, remaining = self.limit, 0 if word.refused and word.kind == "requests" else word.remaining
+        if remaining is not None and limit is not None:
+            foreign = limit - remaining - reserved - self.taken
             by_then = (
                 now if reset_in is None or self.window.style != "sliding" else now + reset_in - self.window.period_ms
             )

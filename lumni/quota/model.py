@@ -4,6 +4,7 @@ Times are seconds and wall-clock times are Unix time, unless a name ends in ``_m
 whole tokens. Stores keep time in whole milliseconds.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -16,7 +17,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 MONTH = 31 * DAY  # of a sliding window: the longest month, so that no calendar month can be exceeded
 KINDS: dict[str, Kind] = {"r": "requests", "t": "tokens", "i": "input_tokens", "o": "output_tokens"}
 
-TRANSIT_MS = 1000  # after so long a request that was sent has been counted by its provider
+TRANSIT_MS = 5000  # after so long a request that was reserved has been sent, and counted by its provider
 AT_ONCE_MS = 1  # a window of requests so short holds what is in flight, and nothing else
 
 _FINE = 1000  # a window of at most so many requests is logged to the millisecond: its log stays that short by itself
@@ -124,18 +125,18 @@ class Pool:
     id: str
     windows: tuple[Window, ...] = ()
 
-    @cached_property
-    def transit_ms(self) -> int:
-        """When a request that was sent has surely been counted, after so many milliseconds.
-
-        A second, and a quarter of the shortest window's period if that is less: there, to wait longer would cost more
-        than the refusal of a call that was under way for so much longer than the one before.
-        """
-        return min([TRANSIT_MS, *(window.period_ms // 4 for window in self.windows if window.lands)])
-
     def __post_init__(self) -> None:
         if len({window.key for window in self.windows}) != len(self.windows):
             raise ValueError(f"pool {self.id!r} has two windows of the same kind and period")
+
+
+def transit_ms(windows: Iterable[Window]) -> int:
+    """When a request that was reserved has surely been counted by a pool's provider, after so many milliseconds.
+
+    Five seconds, and a fifth of the shortest window's period if that is less: there, to wait longer would cost more
+    than the refusal of a call that was under way for so much longer than the one before.
+    """
+    return min([TRANSIT_MS, *(window.period_ms // 5 for window in windows if window.lands)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Draw:
 class Reservation:
     """Held capacity. It counts as used until it is settled or released, or until it expires with its process.
 
-    Its requests count as made ``Pool.transit_ms`` after it, its tokens when it is settled.
+    Its requests count as made ``transit_ms`` after it, its tokens when it is settled.
     """
 
     id: str
@@ -212,9 +213,10 @@ class Refused:
 class Correction:
     """What a provider said about one window, or (``kind`` ``None``) about a pool without naming the window.
 
-    ``refused`` means that it turned a call down: the window is closed for ``reset_in`` seconds, or until its natural
-    reset (at most an hour) when none was given. Without ``refused``, ``remaining`` only ever lowers what we think is
-    left: our own calls are counted exactly, and headers of concurrent answers arrive in any order.
+    ``refused`` means that it turned a call down: no request remains, and the window is closed for ``reset_in`` seconds,
+    or until its natural reset (at most an hour) when none was given. Without ``refused``, ``remaining`` only ever
+    lowers what we think is left: our own calls are counted exactly, and headers of concurrent answers arrive in any
+    order.
     ``reset_in=0`` alone reopens what was closed.
     """
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from lumni.quota.meter import Flight, Held, Meter
-from lumni.quota.model import NOTHING, TRANSIT_MS, Amounts, Window, WindowState
+from lumni.quota.model import NOTHING, TRANSIT_MS, Amounts, Window, WindowState, transit_ms
 
 NEVER = 1 << 62
 
@@ -27,13 +27,14 @@ class PoolState:
     landed: int = 0
     landing: int = NEVER
 
-    def configure(self, windows: tuple[Window, ...], transit: int) -> None:
+    def configure(self, windows: tuple[Window, ...]) -> None:
         known = self.meters
         extra = sorted(known.keys() - {window.key for window in windows})
         self.meters = {w.key: known.get(w.key) or Meter(w) for w in windows} | {key: known[key] for key in extra}
         for window in windows:
             self.meters[window.key].window = window
-        self.windows, self.transit = windows, transit
+        self.windows = windows
+        self.transit = transit_ms(meter.window for meter in self.meters.values())
 
     def hold(self, name: str, at: int, expires: int, need: Amounts) -> None:
         self.keep(name, Held(expires, at, min(at + self.transit, expires), need), landed=False)
@@ -69,7 +70,7 @@ class PoolState:
             elif more > 0:
                 meter.charge(more, now - ago)
             else:
-                meter.uncharge(-more, held.lands_ms)
+                meter.uncharge(-more, held.at_ms + self.transit)
         return True
 
     def reserved(self, window: Window) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from lumni.quota.memory import MemoryStore
 from lumni.quota.meter import Meter
 from lumni.quota.mirror import Mirror
-from lumni.quota.model import Correction, Draw, Pool, Refusal, Refused, Window
+from lumni.quota.model import Correction, Draw, Pool, Refusal, Refused, Window, transit_ms
 from lumni.quota.pool_state import PoolState
 
 RETRY = 1.0  # seconds after which something that needs Redis back is worth asking for again
@@ -138,7 +138,7 @@ class Portion(MemoryStore):
         extra = sorted(note.limits.keys() - {window.key for window in pool.windows})
         if own:
             own.advance(now)
-        state = PoolState(note.blocks.get("", 0), transit=pool.transit_ms)
+        state = PoolState(note.blocks.get("", 0))
         for window in (*pool.windows, *(Window.learned(key) for key in extra)):
             limit = note.limit(window)
             share = None if limit is None else self._part.share(limit)
@@ -151,6 +151,7 @@ class Portion(MemoryStore):
                 self._weigh(meter, share, self._footing.stake(pool.id, window, limit), own, now)
             state.meters[window.key] = meter
         state.windows = tuple(meter.window for meter in state.meters.values())
+        state.transit = transit_ms(state.windows)
         if own:
             for name, held in own.held.items():
                 state.keep(name, held, landed=name not in own.airborne)

@@ -2,20 +2,22 @@
 
 Max–min: among the waiting, the student who has received least of late, relative to her weight, is served first; the
 greedy one waits, and nobody's share depends on how many requests others pile up. Courses of higher priority go before
-others, but who waits long is moved up to them, so that nobody starves. Whoever fits is served: a
-student behind one whose large request doesn't fit yet isn't held up, unless that one has been passed over for
-``CLAIM_AFTER`` seconds; then the pools that can serve it first are kept for it.
+others, but who waits long is moved up to them, so that nobody starves. Where there is enough for all in time, nobody is
+made to leave for having asked much: who must leave soon goes first, if that makes nobody late who comes before.
+Whoever fits is served: a student behind one whose large request doesn't fit yet isn't held up, unless that one has been
+passed over for ``CLAIM_AFTER`` seconds; then the pools that can serve it first are kept for it.
 
 One event loop's queue; each process has its own before the same store.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 
 from lumni.quota.lease import Lease
 from lumni.quota.model import Draw, Granted, Refusal, Refused
@@ -25,8 +27,9 @@ from lumni.quota.ticket import NoCapacity, Place, Standby, Ticket
 
 CLAIM_AFTER = 15.0  # seconds in which others may pass a request that doesn't fit yet
 PROMOTE_AFTER = 20.0  # seconds of waiting that count as one step of course priority
+RESCUE = 15.0  # seconds before its deadline in which a request goes first, unless others would be late for that
 LONGEST_NAP = 1.0  # seconds until the store is asked again although nothing was heard
-PACE_WINDOW = 60.0  # seconds over which grants are counted, to estimate how long a place in line takes
+PACE_WINDOW = 120.0  # seconds over which grants are counted, to estimate how long a place in line takes
 
 
 @dataclass(eq=False, slots=True)
@@ -246,12 +249,27 @@ class FairQueue:
 
         highest = max((w.ticket.priority for w in self._waiting), default=0)
 
-        def key(waiter: _Waiter) -> tuple[float, float, int]:
-            ticket = waiter.ticket
-            priority = min(highest, ticket.priority + (now - waiter.since) // PROMOTE_AFTER)
-            return -priority, received[ticket.student] / ticket.weight, waiter.order
+        def level(waiter: _Waiter) -> float:
+            return -min(highest, waiter.ticket.priority + (now - waiter.since) // PROMOTE_AFTER)
 
-        return sorted((w for w in self._waiting if w is asking or not w.done.done()), key=key)
+        def key(waiter: _Waiter) -> tuple[float, float, int]:
+            return level(waiter), received[waiter.ticket.student] / waiter.ticket.weight, waiter.order
+
+        fair = sorted((w for w in self._waiting if w is asking or not w.done.done()), key=key)
+        return [w for _, group in groupby(fair, level) for w in self._rescue(list(group), now)]
+
+    def _rescue(self, line: list[_Waiter], now: float) -> list[_Waiter]:
+        """Those who must leave soon go first, if at the present pace it makes nobody late who has a better claim."""
+        if not any(w.ticket.deadline - now < RESCUE for w in line) or not (pace := self._pace(now)):
+            return line
+        timely = in_time([pace * (w.ticket.deadline - now) for w in line])
+        first = [w for w, can in zip(line, timely, strict=True) if can and w.ticket.deadline - now < RESCUE]
+        return first + [w for w in line if w not in first]
+
+    def _pace(self, now: float) -> float:
+        """Grants a second of late; 0 when nobody knows."""
+        recent = [at for at in self._grants if at > now - PACE_WINDOW]
+        return len(recent) / (now - recent[0]) if recent and now > recent[0] else 0.0
 
     def _granted(self, ticket: Ticket, granted: Granted) -> Lease:
         now = asyncio.get_running_loop().time()
@@ -283,11 +301,28 @@ class FairQueue:
         pools = frozenset(pool.id for draw in waiter.draws for pool in draw.pools)
         line, now = [w for w in self._line(waiter) if w.touches(pools)], asyncio.get_running_loop().time()
         position = line.index(waiter) + 1 if waiter in line else 1
-        recent = [at for at in self._grants if at > now - PACE_WINDOW]
-        queueing = (now - recent[0]) / len(recent) * position if recent and now > recent[0] else None
+        pace = self._pace(now)
+        queueing = position / pace if pace else None
         fits = Refused(waiter.refusals).wait
         known = [seconds for seconds in (queueing, fits) if seconds is not None]
         return Place(position, max(len(line), 1), max(known) if known else None)
+
+
+def in_time(deadlines: Sequence[float]) -> list[bool]:
+    """Who of a line can be served in time, one after the other in any order; whoever is nearer the front has the better
+    claim. ``deadlines`` count in turns: the n-th to be served needs one of at least n.
+
+    All can if the n-th soonest deadline is at least n (Jackson 1955: the soonest deadline first makes the least late).
+    """
+    taken: list[float] = []
+    found = []
+    for deadline in deadlines:
+        place = bisect_right(taken, deadline)
+        can = deadline >= place + 1 and all(later >= n for n, later in enumerate(taken[place:], place + 2))
+        if can:
+            taken.insert(place, deadline)
+        found.append(can)
+    return found
 
 
 async def _abandon(waiter: _Waiter) -> None:

@@ -221,13 +221,13 @@ class ResilientStore:
         self, reservation: Reservation, actual: Amounts, counted_ago: float, corrections: Sequence[Correction]
     ) -> bool:
         now, ago = self._tide.latest, milliseconds(counted_ago)
+        for pool, words in route(corrections, reservation.draw.pools):
+            await self._learn_alone(pool, words)
         if self._portion is not None:
             await self._portion.settle(reservation, now / 1000, used=actual, counted_ago=counted_ago)
         self._apart.finish(reservation, actual, now, ago)
         live = self._own.finish(reservation, actual, now, ago)
         self._arrears.finish(reservation, actual, now, ago)
-        for pool, words in route(corrections, reservation.draw.pools):
-            await self._learn_alone(pool, words)
         if self._portion is None:
             self._poked.set()  # Redis is to hear of it
         else:

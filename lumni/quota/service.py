@@ -3,25 +3,27 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
+from lumni.quota.backoff import Backoff
 from lumni.quota.breaker import Breakers
 from lumni.quota.estimate import Estimator
 from lumni.quota.inference import AT_ONCE, Inference, is_unknown
 from lumni.quota.limits import StudentLimits
-from lumni.quota.model import ONE_REQUEST, Correction, Pool, WindowState
+from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
 from lumni.quota.resilient import ResilientStore
 from lumni.quota.store import Store
-from lumni.quota.strategies import headroom
+from lumni.quota.strategies import headroom, sustainable
 from lumni.quota.traffic import Traffic
 from lumni.types import Outcome
 
 logger = logging.getLogger(__name__)
 
+PRESSED = 0.5  # of what can be sustained: a class doesn't come evenly, and what is lost before it comes is missing then
 GLANCE = 1.0  # seconds for which what was read of the pools is good enough to rank by; reserving is always exact
 
 
@@ -52,7 +54,10 @@ class Standing(NamedTuple):
 
 @dataclass
 class Quota:
-    """State of one process before a store that may be shared. ``clock`` returns Unix time in seconds."""
+    """State of one process before a store that may be shared. ``clock`` returns Unix time in seconds.
+
+    ``telling`` are the deployments whose answers say how many requests of the minute remain.
+    """
 
     catalogue: Catalogue
     pools: Pools
@@ -64,6 +69,8 @@ class Quota:
     estimator: Estimator = field(default_factory=Estimator)
     traffic: Traffic = field(default_factory=Traffic)
     inference: Inference = field(default_factory=Inference)
+    telling: set[str] = field(default_factory=set)
+    backoff: Backoff = field(default_factory=Backoff)
     _states: dict[str, tuple[str, float]] = field(default_factory=dict)  # and since when
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
@@ -73,6 +80,15 @@ class Quota:
         """How each enabled deployment stands, quotas as of the last second."""
         seen = await self._glance()
         return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+
+    def pressed(self, standings: Mapping[str, Standing], need: Amounts) -> bool:
+        """Whether requests come faster than half of what the accounts can sustain, if each takes ``need``."""
+        supply = 0.0
+        for id_, standing in standings.items():
+            pools = self.pools.of(id_)
+            sharing = max((len(self.pools.deployments(pool.id)) for pool in pools), default=1)
+            supply += sustainable(standing.windows, need) / sharing
+        return self.traffic.demand(self.clock()) > PRESSED * supply
 
     @property
     def stranded(self) -> bool:
@@ -104,6 +120,17 @@ class Quota:
         if not pools or not is_unknown(pools[0]):
             return tuple(words)
         return (*words, *self.inference.answered(pools[0].id, words, self.clock()))
+
+    def timed(self, pools: Sequence[Pool], words: Sequence[Correction], sent: float, now: float) -> list[Correction]:
+        """``words`` of a refusal; where they name neither window nor time, we choose one. ``sent`` and ``now`` are in
+        seconds of one clock."""
+
+        def time(word: Correction) -> Correction:
+            if not pools or word.kind is not None or not word.refused or word.reset_in is not None:
+                return word
+            return replace(word, reset_in=self.backoff.refused(pools[0].id, sent, now))
+
+        return [time(word) for word in words]
 
     async def refused(self, pools: Sequence[Pool], words: Sequence[Correction]) -> None:
         """Infer what a refusal gives away, once ``words`` have been taken in."""

@@ -10,7 +10,7 @@
 local FIXED, REFILLING = 1, 2
 local KEEP, DAY = 70 * 86400 * 1000, 86400 * 1000
 local POOL_BLOCK, WINDOW_BLOCK = 60000, 3600000
-local TRANSIT, AT_ONCE = 1000, 1  -- as in model.py
+local TRANSIT, AT_ONCE = 5000, 1  -- as in model.py
 local request = cjson.decode(ARGV[2])
 local count = #KEYS - (request.member and 1 or 0)
 local shared = {}  -- what members.lua adds for processes that must get by without Redis too
@@ -237,14 +237,12 @@ end
 local function load(i)
   local pool = {key = KEYS[i], fields = {}, changed = {}, windows = {}, known = {}}
   local flat, extra = redis.call('HGETALL', pool.key), {}
-  pool.transit = TRANSIT
   for j = 1, #flat, 2 do pool.fields[flat[j]] = tonumber(flat[j + 1]) end
   local specs = cjson.decode(ARGV[2 + i])
   if request.member then shared.renew(pool, specs) end
   for j, spec in ipairs(specs) do
     pool.windows[j] = window(pool, unpack(spec))
     pool.known[spec[1]] = pool.windows[j]
-    if pool.windows[j].lands then pool.transit = math.min(pool.transit, math.floor(pool.windows[j].period / 4)) end
   end
   for field in pairs(pool.fields) do
     local key = string.sub(field, 2)
@@ -352,8 +350,16 @@ local function member(id, at, need)
   return string.format('%s:%.0f:%.0f:%.0f:%.0f', id, at, need[1], need[2], need[3])
 end
 
+local function transit(pool)
+  local least = TRANSIT
+  for _, w in ipairs(pool.windows) do
+    if w.lands then least = math.min(least, math.floor(w.period / 5)) end
+  end
+  return least
+end
+
 local function hold(pool, name, at, expires, need)
-  local lands = math.min(at + pool.transit, expires)
+  local lands = math.min(at + transit(pool), expires)
   redis.call('ZADD', pool.key .. ':held', expires, name)
   redis.call('ZADD', pool.key .. ':air', lands, name)
   for _, key in ipairs({':held', ':air'}) do
@@ -384,7 +390,7 @@ local function finish(pool, id, at, need, actual, counted, over)
     elseif n > need[1] then
       charge(pool, w, n - need[1], when)
     else
-      uncharge(pool, w, need[1] - n, at + pool.transit)
+      uncharge(pool, w, need[1] - n, at + transit(pool))
     end
   end
   return true
@@ -409,6 +415,7 @@ local function learn(pool, key, limit, remaining, reset_in, refused)
   if limit >= 0 or not pool.fields['l' .. key] then set(pool, 'l' .. key, limit) end
   if w.style == FIXED and #w.resets == 0 and reset_in > 0 then set(pool, 'a' .. key, now + reset_in) end
   local effective = limit_of(pool, w)
+  if refused == 1 and w.letter == 'r' then remaining = 0 end
   if remaining >= 0 and effective then
     local foreign, at = effective - remaining - reserved(pool, w) - used(pool, w), now
     if reset_in >= 0 and w.style == 0 then at = math.min(now, now + reset_in - w.period) end
@@ -472,13 +479,15 @@ end
 function operations.settle(pools)
   local live = 0
   for i = 1, count do
-    local pool = load(i)
-    pools[i] = pool
-    local counted = now - math.max(0, math.min(request.ago, now - request.at))
-    if finish(pool, request.id, request.at, request.need, request.used, counted, now) then live = 1 end
+    pools[i] = load(i)
   end
   for _, word in ipairs(request.words or {}) do
     learn(pools[word[1]], unpack(word, 2))
+  end
+  for i = 1, count do
+    local pool = pools[i]
+    local counted = now - math.max(0, math.min(request.ago, now - request.at))
+    if finish(pool, request.id, request.at, request.need, request.used, counted, now) then live = 1 end
   end
   if request.tell then tell() end
   return live

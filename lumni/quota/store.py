@@ -36,6 +36,7 @@ class Store(Protocol):
 
         ``counted_ago`` is how many seconds ago the provider had surely counted the request (when its answer began);
         tokens count from now. False if the reservation was no longer held: its estimate is already counted.
+        ``corrections`` are taken in first, because the provider had counted this call when it said what remains.
         Corrections for windows go to each pool of the draw that has such a window, or to its first pool if none has.
         """
         ...

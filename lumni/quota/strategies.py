@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from math import expm1, inf, log
 from typing import Literal
 
-from lumni.quota.model import Amounts, WindowState
+from lumni.quota.model import HOUR, ONE_REQUEST, Amounts, WindowState
 
 Strategy = Literal["priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"]
 
+SHORT = 2.0  # seconds: a window so short is new before one looks again
 SCARCITY_RATIO = 20.0  # of the most to the least valuable use of a scarce call: U / L of the pricing formula below
 
 
@@ -76,6 +77,27 @@ def shadow_price(windows: Sequence[WindowState], need: Amounts) -> float:
     value is ``gain * quality``, and 1 is the greatest that it can be.
     """
     return max((_price(window, need) for window in windows), default=0.0)
+
+
+def perishing(windows: Sequence[WindowState]) -> float:
+    """How much of a deployment's quota is lost by not calling it now, in [0, 1]: its scarcest window's left part.
+
+    A full bucket gains nothing more, and a second that goes by unused is gone; the emptier a window, the less it loses.
+    """
+    return min((_perishing(window) for window in windows), default=1.0)
+
+
+def sustainable(windows: Sequence[WindowState], need: Amounts) -> float:
+    """Calls a second that the windows of up to an hour allow in the long run; infinite without limits."""
+    known = ((w.limit, w.period, need.of(w.kind)) for w in windows if w.limit is not None and w.period <= HOUR)
+    return min((limit / period / amount for limit, period, amount in known if amount), default=inf)
+
+
+def _perishing(window: WindowState) -> float:
+    left = _left_part(window, ONE_REQUEST)
+    if window.period <= SHORT and not window.blocked_in:
+        return 1.0  # as old as what is known of it
+    return left
 
 
 def headroom(windows: Sequence[WindowState], need: Amounts) -> float:

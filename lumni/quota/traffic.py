@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import log
 from typing import Any
 
 MEMORY = 0.2  # weight of the newest latency in the moving average
 HALF_LIFE = 600.0  # seconds in which a call counts half
+DEMAND_HALF_LIFE = 10.0  # … and a request, where it matters how many come now
 
 
 @dataclass(slots=True)
@@ -21,6 +23,19 @@ class Traffic:
 
     _lanes: dict[str, _Lane] = field(default_factory=dict)
     _turns: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _asked: float = 0.0
+    _asked_at: float = 0.0
+
+    def asked(self, now: float) -> None:
+        """A request came, whatever becomes of it."""
+        self._asked, self._asked_at = self._recently(now) + 1, now
+
+    def demand(self, now: float) -> float:
+        """Requests a second of late."""
+        return self._recently(now) * log(2) / DEMAND_HALF_LIFE
+
+    def _recently(self, now: float) -> float:
+        return float(self._asked * 0.5 ** (max(0.0, now - self._asked_at) / DEMAND_HALF_LIFE))
 
     def called(self, deployment: str, now: float) -> None:
         lane = self._lanes.setdefault(deployment, _Lane())

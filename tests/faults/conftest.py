@@ -19,6 +19,7 @@ TIMES = {
     "FIRST_TOKEN_TIMEOUT": "0.8",
     "STREAM_IDLE_TIMEOUT": "0.5",
     "NUM_RETRIES": "2",
+    "HEALTH_CHECK_INTERVAL": "3600",  # the calls that tests count are the ones that they made
 }
 
 

@@ -1,4 +1,4 @@
-"""LiteLLM for the tests that send through the whole line; the warnings of its first answers are none of ours."""
+"""LiteLLM for the tests that send through the whole line: its first answer takes seconds and gives warnings."""
 
 import asyncio
 import warnings
@@ -6,21 +6,19 @@ from typing import Any
 
 import pytest
 
-from lumni.catalogue.model import Catalogue
-from lumni.settings import Settings
-from lumni.upstream.client import Upstream
+from tests.gateway.provider import provider
 from tests.upstream.conftest import hang_up, litellm
+from tests.upstream.wire import deployment, line
 
 __all__ = ["hang_up", "litellm"]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def warm(litellm: Any) -> None:
-    async def start_and_stop() -> None:
-        upstream = Upstream(Catalogue(()), Settings())
-        await upstream.start()
-        await upstream.close()
+    async def ask_once() -> None:
+        async with provider() as made, line(deployment("d", made.base)) as lane:
+            await lane.ask()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        asyncio.run(start_and_stop())
+        asyncio.run(ask_once())

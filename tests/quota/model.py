@@ -4,7 +4,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lumni.quota.model import Amounts, Correction, Draw, Pool, Window
+from lumni.quota.model import Amounts, Correction, Draw, Pool, Window, transit_ms
 
 FOREVER = 10**15
 
@@ -84,9 +84,12 @@ class Hold:
 @dataclass
 class ModelPool:
     meters: dict[str, Meter]
-    transit: int
     holds: list[Hold] = field(default_factory=list)
     blocked: int = 0
+
+    @property
+    def transit(self) -> int:
+        return transit_ms(meter.window for meter in self.meters.values())
 
     def reserved(self, meter: Meter) -> int:
         requests = meter.window.kind == "requests"
@@ -127,7 +130,7 @@ class ModelPool:
 
 class Model:
     def __init__(self, pools: tuple[Pool, ...]) -> None:
-        self.pools = {p.id: ModelPool({w.key: Meter(w) for w in p.windows}, p.transit_ms) for p in pools}
+        self.pools = {p.id: ModelPool({w.key: Meter(w) for w in p.windows}) for p in pools}
 
     def pass_time(self, now: int) -> None:
         for pool in self.pools.values():
@@ -158,7 +161,7 @@ class Model:
                     more = used.requests - hold.need.requests
                     for meter in state.meters.values():
                         if meter.window.kind == "requests" and more < 0:
-                            meter.take_back(-more, hold.lands)
+                            meter.take_back(-more, hold.at + state.transit)
                     self._spend(state, used._replace(requests=max(0, more)), now, max(now - ago, hold.at))
                 else:
                     self._spend(state, used, now, max(now - ago, hold.at))
@@ -178,8 +181,9 @@ class Model:
             meter.learned = word.limit
         if meter.window.style == "fixed" and reset_in:
             meter.anchor = now + reset_in
-        if word.remaining is not None and meter.limit is not None:
-            foreign = meter.limit - word.remaining - state.reserved(meter) - -(-meter.used() // 1)
+        remaining = 0 if word.refused and word.kind == "requests" else word.remaining
+        if remaining is not None and meter.limit is not None:
+            foreign = meter.limit - remaining - state.reserved(meter) - -(-meter.used() // 1)
             ends = now + meter.window.period_ms if reset_in is None else now + reset_in
             meter.add(int(foreign), min(now, ends - meter.window.period_ms) if meter.window.style == "sliding" else now)
             meter.pass_time(now)

@@ -71,6 +71,8 @@ def test_cerebras_and_mistral_name_their_periods() -> None:
     mistral = {
         "x-ratelimit-limit-req-minute": "60",
         "x-ratelimit-remaining-req-minute": "58",
+        "x-ratelimit-limit-req-second": "1",
+        "x-ratelimit-remaining-req-second": "0",
         "x-ratelimit-limit-tokens-month": "1000000000",
         "x-ratelimit-remaining-tokens-month": "999000000",
         "ratelimitbysize-limit": "500000",
@@ -80,6 +82,7 @@ def test_cerebras_and_mistral_name_their_periods() -> None:
     }
     assert lessons(200, mistral, now=NOW) == (
         Correction("requests", MINUTE, 60, 58),
+        Correction("requests", 1, 1),
         Correction("tokens", MONTH, 1_000_000_000, 999_000_000),
         Correction("tokens", MINUTE, 500000, 499900, 40),
     )

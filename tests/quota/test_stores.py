@@ -40,7 +40,7 @@ milliseconds = st.integers(0, 90_000).map(lambda ms: ms / 1000)
 corrections = st.builds(
     Correction,
     st.sampled_from([None, "requests", "tokens", "input_tokens", "output_tokens"]),
-    st.sampled_from([20, 30, 45, 60, 600, 3600, 86400]),
+    st.sampled_from([1, 20, 30, 45, 60, 600, 3600, 86400]),
     st.none() | st.integers(0, 150),
     st.none() | st.integers(0, 120),
     st.none() | milliseconds,
@@ -113,10 +113,10 @@ class Agreement(RuleBasedStateMachine):
             return
         ours, lua = pair
         actual = used or ours.draw.need
-        live = self.model.settle(ours.id, ours.draw, actual, self.now, round(ago * 1000))
         for pool, own in route(words, ours.draw.pools):
             for word in own:
                 self.model.learn(pool, word, self.now)
+        live = self.model.settle(ours.id, ours.draw, actual, self.now, round(ago * 1000))
         self.exact = self.exact and not words and ours.draw.need.covers(actual)
         arguments = {"used": used, "counted_ago": ago, "corrections": words}
         assert self.runner.run(self.memory.settle(ours, self.time, **arguments)) == live  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 """Each strategy orders as its name says, and scarce quota has a price that follows its fill and its clock."""
 
 from collections import Counter
+from dataclasses import replace
+from math import inf
 from typing import get_args
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumni.quota.model import DAY, Amounts, WindowState
-from lumni.quota.strategies import Contender, Strategy, headroom, order, shadow_price
+from lumni.quota.strategies import Contender, Strategy, headroom, order, perishing, shadow_price, sustainable
 
 ONE = Amounts()
 
@@ -84,6 +86,24 @@ def test_prices_are_between_0_and_1_and_rise_with_use(found: list[WindowState], 
     assert 0 <= price <= 1.0000001
     assert shadow_price(found, Amounts(1 + more)) >= price
     assert 0 <= headroom(found, Amounts(1 + more)) <= headroom(found, ONE) <= 1
+
+
+def test_what_is_lost_by_waiting_is_what_the_scarcest_window_has_left() -> None:
+    """000-22: a second's window is new before one looks again; one that is closed loses nothing."""
+    second = WindowState("p", "r1000", "requests", 1, 1, 1, 0, 0.3, 0, "configured")
+    minute = WindowState("p", "r60000", "requests", 60, 60, 15, 0, 30, 0, "configured")
+    assert perishing([second, minute]) == pytest.approx(44 / 60)
+    assert perishing([second]) == perishing([]) == 1
+    assert perishing([minute, day(10, 9, DAY / 2)]) == 0
+    assert perishing([replace(second, blocked_in=5.0)]) == 0
+
+
+def test_what_can_be_sustained_is_what_the_slowest_window_of_up_to_an_hour_allows() -> None:
+    tokens = WindowState("p", "t60000", "tokens", 60, 6000, 0, 0, 0, 0, "configured")
+    minute = WindowState("p", "r60000", "requests", 60, 30, 15, 0, 30, 0, "configured")
+    assert sustainable([minute, tokens, day(10, 0, 0)], Amounts(1, 100, 300)) == pytest.approx(0.25)
+    assert sustainable([minute, tokens], Amounts(1, 10, 10)) == pytest.approx(0.5)
+    assert sustainable([day(None, 0, 0)], ONE) == inf
 
 
 standings = st.builds(

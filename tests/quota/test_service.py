@@ -1,0 +1,134 @@
+"""Quota in one hand: how deployments stand, who is taken out with whom, and what is done in the background."""
+
+import asyncio
+
+import pytest
+
+from lumni.catalogue.limits import Limit, PoolLimits
+from lumni.catalogue.model import Catalogue, Deployment
+from lumni.gateway.quotas import make_quota
+from lumni.quota.memory import MemoryStore
+from lumni.quota.model import ONE_REQUEST, Draw
+from lumni.quota.service import GLANCE, Quota
+from lumni.settings import Settings
+from lumni.types import Outcome
+
+
+class Clock:
+    now = 1_790_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def deployment(id_: str, account: str = "one", disabled: str = "") -> Deployment:
+    pools = (PoolLimits(f"pool-{account}", (Limit("requests", 60, 2),)),)
+    return Deployment(id_, "g", "groq", account, f"groq/{id_}", {}, pools=pools, disabled=disabled)
+
+
+@pytest.fixture
+def quota(clock: Clock) -> Quota:
+    members = (deployment("a"), deployment("b"), deployment("c", "two"), deployment("off", disabled="no key"))
+    return make_quota(Settings(), Catalogue(members), MemoryStore(), clock)
+
+
+async def take(quota: Quota, id_: str) -> None:
+    await quota.store.reserve([Draw(id_, quota.pools.of(id_), ONE_REQUEST)], quota.clock(), lease=0)
+
+
+async def test_only_enabled_deployments_have_a_standing(quota: Quota) -> None:
+    assert set(await quota.standings()) == {"a", "b", "c"}
+
+
+async def test_a_spent_pool_is_seen_within_a_second_by_all_that_draw_on_it(quota: Quota, clock: Clock) -> None:
+    """000-18, 000-21: and from when."""
+    assert {s.state for s in (await quota.standings()).values()} == {"available"}
+    start = clock.now
+    await take(quota, "a")
+    await take(quota, "b")
+    clock.now += GLANCE
+    standings = await quota.standings()
+    assert {id_: s.state for id_, s in standings.items()} == {"a": "exhausted", "b": "exhausted", "c": "available"}
+    assert [standings[id_].since for id_ in "abc"] == [start + GLANCE, start + GLANCE, start]
+    assert standings["a"].blocked == ""
+    clock.now += 100
+    assert {s.state for s in (await quota.standings()).values()} == {"available"}
+
+
+async def test_many_who_ask_at_once_read_the_store_once(quota: Quota) -> None:
+    reads = 0
+    snapshot = quota.store.snapshot
+
+    async def counted(*args: object) -> object:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0)
+        return await snapshot(*args)  # type: ignore[arg-type]
+
+    quota.store.snapshot = counted  # type: ignore[method-assign, assignment]
+    await asyncio.gather(*(quota.standings() for _ in range(50)))
+    assert reads == 1
+
+
+async def test_a_clock_that_was_set_back_does_not_freeze_the_view(quota: Quota, clock: Clock) -> None:
+    await quota.standings()
+    await take(quota, "a")
+    await take(quota, "a")
+    clock.now -= 0.5
+    assert (await quota.standings())["a"].state == "exhausted"
+
+
+async def test_breakers_are_seen_at_once(quota: Quota) -> None:
+    """000-15: without waiting for the next look at the pools."""
+    await quota.standings()
+    quota.failed(quota.catalogue.by_id["a"], Outcome.AUTH, "bad key", 401)
+    standings = await quota.standings()
+    assert {id_: s.state for id_, s in standings.items()} == {"a": "broken", "b": "broken", "c": "available"}
+    assert (standings["b"].headroom, standings["b"].until) == (0.0, 600.0)
+
+
+async def test_work_in_the_background_ends_before_the_quota_does(quota: Quota) -> None:
+    """000-38: what is still being given back is saved too; a failure of it is logged, and harms nobody."""
+    done = []
+
+    async def work(number: int) -> None:
+        await asyncio.sleep(0.01)
+        if number == 1:
+            raise OSError("the store is away")
+        done.append(number)
+
+    for number in range(3):
+        quota.later(work(number))
+    await quota.close()
+    assert done == [0, 2]
+
+
+async def test_work_that_must_be_done_outlives_who_waits_for_it(quota: Quota) -> None:
+    """000-20"""
+    done = asyncio.Event()
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        done.set()
+
+    waiting = asyncio.create_task(quota.surely(work()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await quota.close()
+    assert done.is_set()
+
+
+async def test_states_of_a_version_before_are_read(quota: Quota) -> None:
+    """000-38: a file without since-whens, as written before there were any."""
+    dumped = quota.dump()
+    del dumped["states"]
+    dumped["breakers"] = {"a": {"failures": 3, "opened_at": quota.clock(), "recovery": 600.0, "reason": "failed"}}
+    quota.load(dumped)
+    assert (await quota.standings())["a"].state == "broken"
