@@ -8,6 +8,7 @@ from lumni.cli.doctor import doctor
 from lumni.cli.explain import explain
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
+from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 from lumni.cli.train import train
@@ -24,6 +25,7 @@ app = typer.Typer(
 for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
 app.add_typer(lab, name="lab")
+app.add_typer(portkey, name="portkey")
 
 
 def main() -> None:

@@ -36,6 +36,10 @@ SETTING_KEYS: Mapping[str, str] = {
     "limits.tiers": "limit_tiers",
     "breaker.failureThreshold": "breaker_threshold",
     "breaker.recoveryTimeout": "breaker_recovery",
+    "portkey.enabled": "portkey_enabled",
+    "portkey.apiKey": "portkey_api_key",
+    "portkey.baseUrl": "portkey_base_url",
+    "portkey.environment": "portkey_environment",
     "monitoring.healthCheckInterval": "health_check_interval",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
@@ -50,9 +54,6 @@ SETTING_KEYS: Mapping[str, str] = {
 LATER_KEYS: Mapping[str, Any] = {
     "litellm.proxy.enabled": bool,
     "litellm.proxy.rotationInterval": int,  # milliseconds
-    "portkey.enabled": bool,
-    "portkey.apiKey": str,
-    "portkey.environment": str,
     "portkey.virtualKey": str,
     "portkey.cache.mode": Literal["semantic", "simple"],
     "portkey.cache.ttl": int,  # seconds

@@ -20,6 +20,10 @@ from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
+from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.outbox import Outbox
+from lumni.telemetry.portkey import make_portkey
+from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -36,6 +40,9 @@ class Services:
     upstream: Upstream
     database: Database
     writer: RecordWriter
+    metrics: Metrics
+    recent: Recent
+    outboxes: tuple[Outbox, ...]
     planner: Planner
     pipeline: Pipeline
     _closing: AsyncExitStack
@@ -68,13 +75,23 @@ class Services:
             health = HealthChecks(quota, Prober(), settings.health_check_interval)
             health.start()
             opened.push_async_callback(health.close)
-            sinks: list[Sink] = [writer, LogSink()]
+            metrics, recent = Metrics(catalogue), Recent()
+            sinks: list[Sink] = [writer, metrics, recent, LogSink()]
+            outboxes = []
+            if portkey := make_portkey(settings, catalogue, worker):
+                portkey.outbox.start()
+                opened.push_async_callback(portkey.outbox.close)
+                outboxes.append(portkey.outbox)
+                sinks.append(portkey)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             pipeline = Pipeline(planner, quota, upstream, sinks)
             closing = opened.pop_all()
-        return cls(settings, catalogue, keyring, new_key, quota, upstream, database, writer, planner, pipeline, closing)
+        return cls(
+            settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, tuple(outboxes),
+            planner, pipeline, closing,
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""

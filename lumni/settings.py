@@ -154,6 +154,13 @@ class Settings(BaseSettings):
         60.0, ge=0, description="Between free calls to providers that are out of order; 0: none."
     )
 
+    portkey_enabled: bool | None = Field(
+        None, description="Send records to Portkey; unset: if the model list has the callback `portkey`."
+    )
+    portkey_api_key: SecretStr | None = Field(None, description="Key of a Portkey workspace; nothing is sent without.")
+    portkey_base_url: str = Field("https://api.portkey.ai/v1", description="Portkey's API, or a self-hosted one.")
+    portkey_environment: str = Field("development", description="How logs of this gateway are marked in Portkey.")
+
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest request line and headers together.")
     response_metadata: bool = Field(True, description="Put the `lumni` object into response bodies.")
@@ -231,6 +238,14 @@ class Settings(BaseSettings):
         if value.upper() not in LOG_LEVELS:
             raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
         return value.upper()
+
+    @field_validator("portkey_base_url")
+    @classmethod
+    def _check_http_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL that starts with https://")
+        return value.rstrip("/")
 
     @field_validator("database_url", "redis_url")
     @classmethod

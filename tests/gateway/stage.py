@@ -22,6 +22,7 @@ from tests.upstream.wire import QUESTION
 CHAT = "/v1/chat/completions"
 WHO = {
     "admin": Principal("admin-key", role="admin"),
+    "monitor": Principal("monitor-key", role="monitor"),
     "class": Principal("class-key", role="student"),  # one key for many: they say who they are by ``user``
     "teacher": Principal("teacher-key", role="teacher", student="tom"),
     "ada": Principal("ada-key", student="ada"),

@@ -1,0 +1,127 @@
+"""What stands at this moment, read when Prometheus asks: quota, breakers, the queue, stores."""
+
+import asyncio
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+
+from lumni import __version__
+from lumni.quota.model import WindowState
+from lumni.quota.resilient import ResilientStore
+from lumni.quota.service import Quota, Standing
+from lumni.storage.database import Database
+from lumni.storage.errors import StorageError
+from lumni.storage.writer import RecordWriter
+from lumni.telemetry.outbox import Outbox
+
+DATABASE_SECONDS = 2.0  # for an answer; Prometheus itself gives up after ten
+BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
+STANDINGS = ("available", "exhausted", "broken")
+
+
+async def families(
+    quota: Quota, database: Database, writer: RecordWriter, outboxes: Sequence[Outbox] = ()
+) -> list[Metric]:
+    """Every gauge, read now. A store that doesn't answer costs its own figures only."""
+    rows, standings, up = await asyncio.gather(
+        quota.rows(), quota.standings(), _answers(database), return_exceptions=False
+    )
+    return [
+        InfoMetricFamily("lumni_build", "The program.", {"version": __version__, "python": platform.python_version()}),
+        *_quota(rows),
+        *_deployments(quota, list(standings.items())),
+        *_stores(quota, writer, database_up=up),
+        *_exports(outboxes),
+    ]
+
+
+def _quota(rows: Sequence[WindowState]) -> Iterator[Metric]:
+    """One series a window of a pool; unknown limits have no series for limit and remaining."""
+    labels = ["pool", "kind", "period"]
+    limit = GaugeMetricFamily("lumni_quota_limit", "Limit of a window of provider quota.", labels=labels)
+    used = GaugeMetricFamily("lumni_quota_used", "Settled use in a window.", labels=labels)
+    reserved = GaugeMetricFamily("lumni_quota_reserved", "Held in a window by calls that run.", labels=labels)
+    remaining = GaugeMetricFamily("lumni_quota_remaining", "What a window has left.", labels=labels)
+    reset = GaugeMetricFamily(
+        "lumni_quota_reset_seconds", "Until a window is as new, if nothing else happens.", labels=labels
+    )
+    blocked = GaugeMetricFamily(
+        "lumni_quota_blocked_seconds", "For how long a provider's refusal keeps a window closed.", labels=labels
+    )
+    overrun = GaugeMetricFamily(
+        "lumni_quota_overrun_requests", "Requests beyond a configured limit: has to be 0.", labels=labels
+    )
+    for row in rows:
+        values = [row.pool, row.kind, f"{row.period:g}"]
+        used.add_metric(values, row.used)
+        reserved.add_metric(values, row.reserved)
+        reset.add_metric(values, row.reset_in)
+        blocked.add_metric(values, row.blocked_in)
+        if row.limit is None:
+            continue
+        limit.add_metric(values, row.limit)
+        remaining.add_metric(values, row.left or 0)
+        if row.kind == "requests" and row.provenance == "configured":
+            overrun.add_metric(values, max(0, row.used + row.reserved - row.limit))
+    return iter((limit, used, reserved, remaining, reset, blocked, overrun))
+
+
+def _deployments(quota: Quota, standings: Sequence[tuple[str, Standing]]) -> Iterator[Metric]:
+    breaker = GaugeMetricFamily(
+        "lumni_breaker_state", "0 closed, 1 half-open, 2 open.", labels=["provider", "deployment"]
+    )
+    headroom = GaugeMetricFamily(
+        "lumni_deployment_headroom", "Part of its scarcest window that is left, 0 to 1.",
+        labels=["provider", "deployment"],
+    )  # fmt: skip
+    states = GaugeMetricFamily("lumni_deployments", "Deployments by how they stand.", labels=["provider", "state"])
+    counts: Counter[tuple[str, str]] = Counter()
+    for id_, standing in standings:
+        provider = quota.catalogue.by_id[id_].provider
+        breaker.add_metric([provider, id_], BREAKER_STATES[quota.breakers.state(id_)])
+        headroom.add_metric([provider, id_], standing.headroom)
+        counts[provider, standing.state] += 1
+    for provider in sorted({provider for provider, _ in counts}):
+        for state in STANDINGS:
+            states.add_metric([provider, state], counts[provider, state])
+    return iter((breaker, headroom, states))
+
+
+def _stores(quota: Quota, writer: RecordWriter, *, database_up: bool) -> Iterator[Metric]:
+    up = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
+    up.add_metric(["database"], database_up)
+    if isinstance(quota.store, ResilientStore):
+        up.add_metric(["redis"], quota.store.state["mode"] == "shared")
+    yield up
+    yield GaugeMetricFamily("lumni_queue_depth", "Requests that wait for quota.", quota.queue.waiting)
+    yield GaugeMetricFamily("lumni_records_pending", "Records on their way to the database.", writer.pending)
+    lost = CounterMetricFamily("lumni_records_lost", "Records that will never be stored, by why.", labels=["reason"])
+    lost.add_metric(["queue_full"], writer.dropped)
+    lost.add_metric(["refused"], writer.refused)
+    yield lost
+
+
+def _exports(outboxes: Sequence[Outbox]) -> Iterator[Metric]:
+    pending = GaugeMetricFamily("lumni_export_pending", "Entries on their way to a service.", labels=["to"])
+    entries = CounterMetricFamily(
+        "lumni_exports", "Entries for a service by what became of them.", labels=["to", "outcome"]
+    )
+    failures = CounterMetricFamily("lumni_export_failures", "Calls of a service that failed.", labels=["to"])
+    for outbox in outboxes:
+        name, sent = outbox.name.lower(), outbox.sent
+        pending.add_metric([name], outbox.pending)
+        for outcome in ("delivered", "refused", "dropped"):
+            entries.add_metric([name, outcome], getattr(sent, outcome))
+        failures.add_metric([name], sent.failures)
+    return iter((pending, entries, failures))
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            await database.ping()
+    except (StorageError, TimeoutError):
+        return False
+    return True
