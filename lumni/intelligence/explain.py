@@ -55,4 +55,6 @@ def _task(classification: Classification) -> str:
     factors = (factor for factor in classification.factors if factor.name != START)
     names = [factor.name for factor in factors if (factor.weight > 0) == powerful][:2]
     why = " and ".join(names) or "nothing suggests a hard task"
+    if classification.abstained:
+        why = f"undecided, and the strong models' quota is {'plentiful' if powerful else 'scarce'}"
     return f"{classification.task_type} ({min(99, round(100 * classification.confidence))} %): {why}"

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from lumni.catalogue.model import Catalogue, Terms
 from lumni.errors import LumniError
-from lumni.intelligence import Classifying, Plan, plan
+from lumni.intelligence import Availability, Classifying, Plan, classify, plan
 from lumni.types import Json, TaskType
-from tests.intelligence.catalogues import PROOF, availabilities, bodies, catalogues, chat, deployment, ids
+from tests.intelligence.catalogues import PROOF, ask, availabilities, bodies, catalogues, chat, deployment, ids
+from tests.intelligence.test_classify import EASY, HARD, MIDDLING
 
 LIST = Catalogue(
     (
@@ -78,6 +79,15 @@ def test_a_mistake_in_classifying_or_ranking_costs_no_answer(monkeypatch: pytest
     assert ids(made) == ["gemini-first", "groq-second"]
     assert made.failure == "ZeroDivisionError: a mistake"
     assert not made.classified
+
+
+@pytest.mark.parametrize(("headroom", "task", "quota"), [(0.9, "powerful", "plentiful"), (0.1, "fast", "scarce")])
+def test_what_is_undecided_is_decided_by_the_strong_models_quota(headroom: float, task: str, quota: str) -> None:
+    """001-18: and the reason says so."""
+    text = next(text for text in (*EASY, *HARD, *MIDDLING) if classify(chat(text)).abstained)
+    made = ask(LIST, text=text, availability={"groq-second": Availability(headroom)})
+    assert made.classification.task_type == task
+    assert f"undecided, and the strong models' quota is {quota}" in made.reason
 
 
 def test_a_refusal_is_no_mistake() -> None:
