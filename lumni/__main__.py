@@ -6,6 +6,7 @@ from lumni.cli.ask import ask
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
+from lumni.cli.explain import explain
 from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, classify, train):
+for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
 groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey}
 for name, group in groups.items():

@@ -13,9 +13,10 @@ from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
-from lumni.intelligence import Classifying, classify
+from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring
 from lumni.people.secret import open_secret
 from lumni.people.service import People
@@ -30,13 +31,6 @@ from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
-
-
-def classifying_of(settings: Settings) -> Classifying:
-    """Who may say how hard a task is: Lumni, only the client, or nobody."""
-    if not settings.classify_tasks:
-        return "never"
-    return "auto" if settings.auto_detect_tasks else "asked"
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,7 @@ class Services:
     metrics: Metrics
     recent: Recent
     outboxes: tuple[Outbox, ...]
+    planner: Planner
     pipeline: Pipeline
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -95,16 +90,14 @@ class Services:
                 opened.push_async_callback(portkey.outbox.close)
                 outboxes.append(portkey.outbox)
                 sinks.append(portkey)
-            classifying = classifying_of(settings)
-            if classifying != "never":
+            if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
-            pipeline = Pipeline(
-                catalogue, quota, upstream, sinks, known_scores(), settings.routing_strategy, classifying
-            )
+            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
+            pipeline = Pipeline(planner, quota, upstream, sinks)
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, recent,
-            tuple(outboxes), pipeline, closing,
+            tuple(outboxes), planner, pipeline, closing,
         )  # fmt: skip
 
     async def stop(self) -> None:

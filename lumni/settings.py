@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lumni import files, sources
@@ -89,6 +89,26 @@ class TierSettings(BaseModel):
     refill_rate: float | None = Field(None, gt=0, alias="refillRate")
 
 
+class SelectionWeights(BaseModel):
+    """How much each part counts when models are ranked; what is left out keeps its default. They sum to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    benchmark_ranking: float = Field(0.3, ge=0, le=1, alias="benchmarkRanking")
+    benchmark_score: float = Field(0.2, ge=0, le=1, alias="benchmarkScore")
+    rate_limit_availability: float = Field(0.2, ge=0, le=1, alias="rateLimitAvailability")
+    provider_priority: float = Field(0.1, ge=0, le=1, alias="providerPriority")
+    recent_usage: float = Field(0.1, ge=0, le=1, alias="recentUsage")
+    cost_efficiency: float = Field(0.1, ge=0, le=1, alias="costEfficiency")
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> "SelectionWeights":
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the six weights must sum to 1, these sum to {total:g}")
+        return self
+
+
 class Settings(BaseSettings):
     """Times are in seconds, sizes in bytes. ``read`` asks all sources; the constructor only takes what it is given."""
 
@@ -121,6 +141,10 @@ class Settings(BaseSettings):
     student_concurrency: int = Field(8, ge=1, description="Upstream calls that run for one student at once.")
     limit_tiers: Mapping[str, TierSettings] = Field(
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
+    )
+    benchmark_selection: bool = Field(True, description="Rank models by score; else in the model list's own order.")
+    selection_weights: SelectionWeights = Field(
+        SelectionWeights(), description="Of the parts of the score: benchmarkRanking, benchmarkScore, …; they sum to 1."
     )
     routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
     classify_tasks: bool = Field(True, description="Whether tasks are classified at all.")

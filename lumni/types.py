@@ -139,7 +139,8 @@ class RequestRecord:
 
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
     ``ttft_ms`` is the time to the first content of a stream, ``queued_ms`` the time in line for quota. ``reason`` and
-    ``benchmark_score`` (0 to 100) are those of the model that was chosen first.
+    ``benchmark_score`` (0 to 100) are those of the model that was chosen first, and ``decision`` is all that led to it
+    (``lumni.intelligence.archive``).
     """
 
     request_id: str
@@ -176,3 +177,4 @@ class RequestRecord:
     ttft_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
     client_request_id: str | None = None
+    decision: Mapping[str, Any] | None = None

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from lumni.config_keys import LATER_KEYS, SETTING_KEYS, flatten, nearest
 from lumni.files import ConfigurationError
+from lumni.intelligence.rank import WEIGHTS
 from lumni.settings import Settings
 from lumni.sources import FILES_ONLY, default_model_list
 
@@ -205,10 +206,9 @@ def test_unknown_keys_are_reported_with_the_nearest_known_name(here: Path) -> No
 
 
 def test_keys_of_later_versions_are_checked_for_their_type(here: Path) -> None:
-    """001-50: a weight that is no number is refused, although nothing obeys it yet."""
-    weights = {"benchmarkRanking": "much"}
-    write_json(here / "config.json", {"academic": {"benchmarkSelection": {"weights": weights}}})
-    with pytest.raises(ConfigurationError, match=r"academic\.benchmarkSelection\.weights\.benchmarkRanking"):
+    """A threshold that is no number is refused, although nothing obeys it yet."""
+    write_json(here / "config.json", {"monitoring": {"thresholds": {"errorRate": "much"}}})
+    with pytest.raises(ConfigurationError, match=r"monitoring\.thresholds\.errorRate"):
         Settings.load(None, {})
 
 
@@ -248,7 +248,7 @@ def test_the_example_config_has_every_key_of_later_versions() -> None:
     example = flatten(json.loads((ROOT / "config.example.json").read_text()))
     sections = {key.split(".")[0] for key in example}
     assert {key.split(".")[0] for key in LATER_KEYS} <= sections
-    assert {key for key in LATER_KEYS if key.startswith("academic.")} <= example.keys()
+    assert {key for key in SETTING_KEYS if key.startswith("academic.")} <= example.keys()
 
 
 def test_the_example_env_loads_without_a_warning(here: Path) -> None:
@@ -280,3 +280,28 @@ def test_every_setting_is_documented() -> None:
 )
 def test_the_nearest_name(wrong: str, right: str) -> None:
     assert nearest(wrong, SETTING_KEYS) == right
+
+
+def test_the_weights_of_the_selection_are_read_by_their_names(here: Path) -> None:
+    """001-50: what is left out keeps its default."""
+    weights = {"benchmarkRanking": 0.2, "costEfficiency": 0.2}
+    write_json(here / "config.json", {"academic": {"benchmarkSelection": {"enabled": False, "weights": weights}}})
+    loaded = Settings.load(None, {})
+    assert loaded.selection_weights.model_dump() == {**WEIGHTS, "benchmark_ranking": 0.2, "cost_efficiency": 0.2}
+    assert not loaded.benchmark_selection
+    assert Settings().selection_weights.model_dump() == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ({"costEfficiency": 0.5}, "these sum to 1.4"),
+        ({"costEfficiency": -0.1, "recentUsage": 0.3}, "greater than or equal to 0"),
+        ({"costs": 0.1}, "costs.*not permitted"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_refused(here: Path, weights: dict[str, float], said: str) -> None:
+    """001-50: they sum to 1, none is negative, and none has a name that nobody knows."""
+    write_json(here / "config.json", {"academic": {"benchmarkSelection": {"weights": weights}}})
+    with pytest.raises(ConfigurationError, match=f"selection_weights.*{said}"):
+        Settings.load(None, {})

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from lumni import __version__
 from lumni.api.errors import documented
 from lumni.api.middleware import PUBLIC_PATHS
-from lumni.api.schemas import ChatCompletionRequest
+from lumni.api.schemas import ChatCompletionRequest, ExplainRequest
 
 
 class ChatCompletion(BaseModel):
@@ -25,6 +25,28 @@ class ChatCompletion(BaseModel):
     choices: list[dict[str, Any]]
     usage: dict[str, Any] | None = None
     lumni: dict[str, Any] | None = None
+
+
+class Winner(BaseModel):
+    deployment: str
+    provider: str
+    model: str
+
+
+class Explanation(BaseModel):
+    """Every candidate with its weighted parts, every exclusion with its reason, and what would be if.
+
+    `what_if` has the same fields and says in `changed` whether another would win.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    object: str
+    winner: Winner | None
+    reason: str | None
+    candidates: list[dict[str, Any]]
+    excluded: list[dict[str, Any]]
+    what_if: dict[str, Any] | None
 
 
 def chat_responses(event: str) -> dict[int | str, dict[str, Any]]:
@@ -52,6 +74,12 @@ def chat_body(*, model_required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def explain_body() -> dict[str, Any]:
+    """``openapi_extra`` of a route that explains a chat request."""
+    schema = {"$ref": "#/components/schemas/ExplainRequest"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def install(app: FastAPI) -> None:
     """Make ``app.openapi()`` complete: request bodies, and the key on every route that needs one."""
 
@@ -71,6 +99,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     body = ChatCompletionRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(body.pop("$defs"))
     schemas["ChatCompletionRequest"] = body
+    explained = ExplainRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(explained.pop("$defs"))
+    schemas["ExplainRequest"] = explained
     schemas["CompletionRequest"] = {**deepcopy(body), "required": ["messages"], "title": "CompletionRequest"}
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},

@@ -130,6 +130,47 @@ class ChatCompletionRequest(_Open):
     lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
 
 
+Part = Literal[
+    "benchmark_ranking",
+    "benchmark_score",
+    "rate_limit_availability",
+    "provider_priority",
+    "recent_usage",
+    "cost_efficiency",
+    "benchmarkRanking",
+    "benchmarkScore",
+    "rateLimitAvailability",
+    "providerPriority",
+    "recentUsage",
+    "costEfficiency",
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+Level = Literal["empty", "full"] | Share
+
+
+class WhatIfRequest(BaseModel):
+    """Suppositions about a choice; what is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: dict[Part, Annotated[float, Field(ge=0, le=1000)]] | None = Field(
+        None, description="Of the score's parts, relative to each other; those left out weigh nothing."
+    )
+    without: Annotated[list[Name], MaxLen(MOST_ITEMS)] | None = Field(
+        None, description="Providers, models or deployments that are not there."
+    )
+    quota: Level | dict[str, Level] | None = Field(
+        None, description="`empty`, `full` or the share that is left: of all, or by provider, model or deployment."
+    )
+    task_type: Literal["fast", "powerful"] | None = None
+
+
+class ExplainRequest(ChatCompletionRequest):
+    """The body of ``POST /v1/explain``."""
+
+    what_if: WhatIfRequest | None = None
+
+
 class ErrorDetail(BaseModel):
     model_config = ConfigDict(extra="allow")
 

@@ -17,7 +17,7 @@ from lumni.errors import InvalidRequest
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Json, TaskType, spell_strategy
 
-OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni"})
+OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni", "what_if"})
 MAX_DEPTH = 100
 LABEL_LENGTH = 256
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")

@@ -67,6 +67,8 @@ def _work(settings: Settings, post: Post) -> None:
     from lumni.cli.failure import explained
     from lumni.cli.serve import run
 
+    if post.line.poll():  # it is over before it began
+        return
     try:
         with explained():
             asyncio.run(run(settings, post))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 
-from lumni.intelligence import Candidate, Plan
+from lumni.intelligence import Candidate, Plan, Rank
 from lumni.quota.model import Amounts
 from lumni.quota.service import Quota, Standing
 from lumni.quota.strategies import Contender, Strategy, order, perishing
@@ -12,23 +12,34 @@ from lumni.types import Usage
 
 TYPICAL = Usage(prompt_tokens=750, completion_tokens=250)  # to compare prices by: three prompt tokens to one of answer
 NOTHING = Standing()
+RELIEF = "relief"  # as a plan's strategy: its order is that of :func:`relieve`
 
 
-def reorder(plan: Plan, strategy: Strategy, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
-    """The plan with candidates of equal rank in the order of ``strategy``: what the client asked for stays first."""
+def reorder(
+    plan: Plan, strategy: Strategy, quota: Quota, standings: Mapping[str, Standing], *, dry: bool = False
+) -> Plan:
+    """The plan with candidates of equal rank in the order of ``strategy``: what the client asked for stays first.
+
+    ``dry``: only looked at, so that round robin doesn't count it as a turn.
+    """
     ordered: list[Candidate] = []
-    for _, group in groupby(plan.candidates, key=lambda candidate: candidate.rank):
+    take = quota.traffic.next_turn if dry else quota.traffic.turn
+    for _, group in groupby(sorted(plan.candidates, key=_rank), key=_rank):
         members = list(group)
         contenders = [_contender(candidate, quota, standings) for candidate in members]
-        turn = quota.traffic.turn(tuple(sorted(c.deployment for c in contenders)))
+        turn = take(tuple(sorted(c.deployment for c in contenders)))
         if strategy == "round_robin":
             members.sort(key=lambda candidate: candidate.deployment.id)
             contenders.sort(key=lambda contender: contender.deployment)
-        gain = 1.0 if plan.classification.task_type == "powerful" else 0.5
+        gain = plan.task.gain
         ordered += [members[place] for place in order(strategy, contenders, turn=turn, gain=gain)]
     winner = ordered[0].deployment
     reason = f"{winner.id} is first by the strategy {strategy}. {plan.reason}"
-    return replace(plan, candidates=tuple(ordered), reason=reason)
+    return replace(plan, candidates=tuple(ordered), reason=reason, strategy=strategy)
+
+
+def _rank(candidate: Candidate) -> Rank:
+    return candidate.rank
 
 
 def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
@@ -40,12 +51,15 @@ def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan
     if len(plan.candidates) < 2 or not quota.pressed(standings, need):
         return plan
     ordered: list[Candidate] = []
-    for _, group in groupby(plan.candidates, key=lambda candidate: candidate.rank):
+    for _, group in groupby(plan.candidates, key=_rank):
         ordered += sorted(group, key=lambda c: -perishing(standings.get(c.deployment.id, NOTHING).windows))
+    if ordered == list(plan.candidates):
+        return plan
+    relieved = replace(plan, candidates=tuple(ordered), strategy=RELIEF)
     if ordered[0] is plan.candidates[0]:
-        return replace(plan, candidates=tuple(ordered))
+        return relieved
     reason = f"{ordered[0].deployment.id} has most quota left to lose while the accounts are in demand. {plan.reason}"
-    return replace(plan, candidates=tuple(ordered), reason=reason)
+    return replace(relieved, reason=reason)
 
 
 def _contender(candidate: Candidate, quota: Quota, standings: Mapping[str, Standing]) -> Contender:

@@ -1,47 +1,29 @@
 """The straight line: one chat request, from who asks to what happened."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 
-from lumni import intelligence
-from lumni.catalogue.model import Catalogue
-from lumni.catalogue.scores import Scores
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
-from lumni.gateway.ordering import relieve, reorder
+from lumni.gateway.planning import Planner
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Sink
 from lumni.gateway.turn import Turn
-from lumni.intelligence import Availability, Classifying, Plan
+from lumni.intelligence import Plan
 from lumni.quota.service import Quota
-from lumni.types import ChatRequest, Json, Outcome, Principal, RoutingStrategy
+from lumni.types import ChatRequest, Json, Outcome, Principal
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.client import Upstream
 from lumni.upstream.failures import AttemptFailed
-
-logger = logging.getLogger(__name__)
 
 
 class Pipeline:
     """Serves chat requests of every surface. Holds nothing of a request between two of them."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        quota: Quota,
-        upstream: Upstream,
-        sinks: Sequence[Sink],
-        scores: Scores | None = None,
-        strategy: RoutingStrategy = "auto",
-        classifying: Classifying = "auto",
-    ) -> None:
-        self._catalogue = catalogue
-        self._scores = scores
+    def __init__(self, planner: Planner, quota: Quota, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+        self._planner = planner
         self._quota = quota
-        self._strategy: RoutingStrategy = strategy
-        self._classifying: Classifying = classifying
         self._upstream = upstream
         self._sinks = sinks
         self.drain = Drain()
@@ -55,7 +37,7 @@ class Pipeline:
         case = Case(request, principal, self._sinks)
         try:
             case.admission = await admission.enter(self._quota, request, principal)
-            case.plan = plan = await self._plan(request, principal)
+            case.plan = plan = await self._planner.plan(request, principal)
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
             await turn.lease(candidates, request.deadline)
@@ -79,30 +61,6 @@ class Pipeline:
         if self.drain.over:
             return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
         return ClientDisconnected("The client left.")
-
-    async def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
-        standings = await self._quota.standings()
-        plan = intelligence.plan(
-            requested=request.model,
-            body=request.body,
-            hint=request.task_type,
-            provider=request.provider,
-            fallback=request.fallback,
-            catalogue=self._catalogue,
-            availability={id_: Availability(s.headroom, s.blocked, s.until) for id_, s in standings.items()},
-            person=principal.student or (request.label if principal.role == "admin" else None),
-            role=principal.role,
-            allowlists=principal.allowlists,
-            scores=self._scores,
-            classifying=self._classifying,
-        )
-        if plan.failure:
-            logger.error("request %s is served in the model list's order: %s", request.request_id, plan.failure)
-        strategy = request.strategy or self._strategy
-        self._quota.traffic.asked(self._quota.clock())
-        if strategy == "auto":
-            return relieve(plan, self._quota, standings)
-        return reorder(plan, strategy, self._quota, standings)
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
         record = case.answered(answer)

@@ -10,7 +10,7 @@ from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
 from lumni.gateway.turn import Turn
-from lumni.intelligence import Plan
+from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -111,9 +111,9 @@ class Case:
             "attempts": tuple(self.attempts),
         }
         if plan is not None:
-            task = plan.classification
-            common["reason"] = plan.reason
+            common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}
             if plan.classified:
+                task = plan.classification
                 common |= {"task_type": task.task_type, "confidence": task.confidence}
                 common["factors"] = {factor.name: factor.weight for factor in task.factors}
             benchmark = plan.candidates[0].benchmark
@@ -209,14 +209,14 @@ def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
 
 def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
     """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
-    task = plan.classification
     values = {
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
-        "x-lumni-task-type": task.task_type if plan.classified else "disabled",
-        "x-lumni-confidence": f"{task.confidence:.2f}" if plan.classified else "",
+        "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-attempts": str(len(case.attempts)),
     }
+    if plan.classified:
+        values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
     limits = case.admission.headers if case.admission else {}
-    return {name: quote(value, safe=_VISIBLE) for name, value in values.items() if value} | limits
+    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.groups import START
-from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Task
 from lumni.intelligence.names import is_automatic
+from lumni.intelligence.rank import is_saved
 from lumni.intelligence.sieve import is_blocked
 
 
 def reason(
     requested: str,
     classification: Classification,
+    task: Task,
     candidates: Sequence[Candidate],
     provider: str | None,
     availability: Mapping[str, Availability],
@@ -22,12 +24,14 @@ def reason(
 
     ``candidates`` are all that were ranked, also those that aren't kept.
     """
-    winner = candidates[0].deployment
+    first = candidates[0]
+    winner, tier = first.deployment, task.tier
     automatic = is_automatic(requested, catalogue)
-    classified = classification is not UNCLASSIFIED
-    parts = [_task(classification) if automatic and classified else f"you asked for {requested}"]
-    if automatic and classified and all(c.deployment.tier != classification.task_type for c in candidates):
-        parts.append(f"no {classification.task_type} model can serve it now")
+    parts = [_task(classification) if automatic else f"you asked for {requested}"]
+    if automatic and tier and all(c.deployment.tier != tier for c in candidates):
+        parts.append(f"no {tier} model can serve it now")
+    elif automatic and winner.tier != tier and any(is_saved(c.facts, task) for c in candidates):
+        parts.append("what is left of the powerful models is kept for tasks that gain more from them")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")
     if is_blocked(winner, availability):
@@ -37,12 +41,14 @@ def reason(
     elif len(candidates) == 1:
         parts.append(f"{winner.id} is the only candidate")
     else:
-        which = "best" if automatic and classified else "first"
+        which = "first" if first.strict else "best"
         parts.append(f"{winner.id} is the {which} available of {len(candidates)} candidates")
     return "; ".join(parts)
 
 
 def _task(classification: Classification) -> str:
+    if classification is UNCLASSIFIED:
+        return "the task was not classified"
     powerful = classification.task_type == "powerful"
     if any(factor.name == ASKED for factor in classification.factors):
         return f"{classification.task_type} ({ASKED})"

@@ -42,38 +42,92 @@ UNCLASSIFIED = Classification("powerful", 0.5)
 class Availability(NamedTuple):
     """What the quota knows of a deployment now: ``headroom`` in [0, 1], and why it can't be called, if it can't.
 
-    ``until`` is the number of seconds after which it may be called again; ``None`` when nobody knows.
+    ``until`` is the number of seconds after which it may be called again; ``None`` when nobody knows. ``price`` in
+    [0, 1] is the shadow price of the quota that this request would take, ``calls`` how often it was called of late,
+    ``unfit`` why this request could never fit its windows, and ``room`` whether it fits now.
     """
 
     headroom: float = 1.0
     blocked: str = ""
     until: float | None = None
+    price: float | None = None
+    calls: float = 0.0
+    unfit: str = ""
+    room: bool = True
+
+
+class Rank(NamedTuple):
+    """What decides before any score; lower comes first, and only candidates of equal rank may be reordered.
+
+    ``wait`` in seconds until a blocked one is free again; ``unpreferred``: of another provider than the client wishes;
+    ``stage``: the place of its group among what was asked for; ``misfit``: of the tier that the task doesn't need,
+    which counts only where scores don't.
+    """
+
+    wait: float = 0.0
+    unpreferred: bool = False
+    stage: int = 0
+    misfit: bool = False
+
+
+class Task(NamedTuple):
+    """What is known of the task: its tier (``None``: not classified), and in [0, 1] what a strong model gains it."""
+
+    tier: TaskType | None = None
+    gain: float = 0.5
+
+
+class Facts(NamedTuple):
+    """What a candidate's parts are computed from, and all that a later "what if" needs.
+
+    ``benchmark`` is the model's value in the task's domain, ``headroom`` the share of the scarcest quota that is left,
+    ``price`` that quota's shadow price, ``calls`` those of late, ``usd`` the list price of a million tokens, three of
+    the prompt to one of the answer, 0 if free. ``None`` is unknown.
+    """
+
+    tier: TaskType
+    benchmark: float | None = None
+    headroom: float = 1.0
+    price: float | None = None
+    priority: int = 0
+    calls: float = 0.0
+    usd: float | None = 0.0
 
 
 class Candidate(NamedTuple):
     """A deployment that may serve the request. ``parts`` are the named parts of ``score``, each in [0, 1], weighted.
 
-    ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown. ``rank`` says what may be
-    reordered: only candidates of equal rank stand for the same wish of the client.
+    ``benchmark`` is its model's score in the task's domain; ``None`` where that is unknown. ``strict`` says that its
+    stage is ordered by priority, whatever the score; ``place`` is that in the model list. ``room`` says that its quota
+    has room for the request now.
     """
 
     deployment: Deployment
     score: float
     parts: Mapping[str, float]
+    facts: Facts
     benchmark: Score | None = None
-    rank: tuple[bool, int] = (False, 0)
+    rank: Rank = Rank()
+    strict: bool = False
+    place: int = 0
+    room: bool = True
 
 
 class Exclusion(NamedTuple):
+    """``candidate`` is what it would be, had the client not asked for the first choice only."""
+
     deployment: Deployment
     reason: str
+    candidate: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
 
-    ``failure`` is empty, or the mistake in this program that made it fall back to the order of the model list.
+    ``weights`` are those of the parts, ``None`` where the
+    model list's own order decides. ``faults`` are what went wrong on the way, by ``classification`` or ``selection``.
+    ``automatic``: the choice was left to Lumni, within the tier that the client named if ``named``.
     """
 
     classification: Classification
@@ -81,7 +135,18 @@ class Plan:
     reason: str
     excluded: tuple[Exclusion, ...] = field(default=())
     domain: Domain = "reasoning"
-    failure: str = ""
+    requested: str = "auto"
+    task: Task = field(default=Task())
+    automatic: bool = True
+    named: bool = False
+    weights: Mapping[str, float] | None = None
+    strategy: str = "auto"
+    faults: Mapping[str, Exception] = field(default_factory=dict, compare=False)
+
+    @property
+    def failure(self) -> str:
+        """What went wrong, if anything did."""
+        return "; ".join(f"{type(error).__name__}: {error}" for error in self.faults.values())
 
     @property
     def classified(self) -> bool:

@@ -34,18 +34,21 @@ def tier_of(requested: str, catalogue: Catalogue) -> TaskType | None:
     return next((tier for tier in TIERS if tier == name and is_automatic(requested, catalogue)), None)
 
 
-def stages(requested: str, task_type: TaskType | None, catalogue: Catalogue, *, fallback: bool) -> tuple[Stage, ...]:
+def stages(
+    requested: str, task_type: TaskType | None, catalogue: Catalogue, *, fallback: bool, by_score: bool = True
+) -> tuple[Stage, ...]:
     """The deployments, enabled or not, that may serve ``requested``, each in the first stage that names it.
 
-    Without a ``task_type``, what is left to Lumni goes in the order of the model list.
+    Under ``auto`` the score chooses among both tiers. Not ``by_score``, the tier of ``task_type`` comes first instead,
+    and every stage keeps the model list's order.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
     """
     if is_automatic(requested, catalogue):
-        if task_type is None:
-            return (Stage(tuple(catalogue.deployments), strict=True),)
-        return tuple(_tiers(task_type, catalogue))
+        mixed = task_type is None or (by_score and tier_of(requested, catalogue) is None)
+        found = [Stage(catalogue.deployments, False)] if mixed else list(_tiers(task_type, catalogue))
+        return tuple(Stage(members, not by_score) for members, _ in found)
     members = catalogue.resolve(requested)
     if not members:
         raise not_found(requested, catalogue)
@@ -57,10 +60,10 @@ def stages(requested: str, task_type: TaskType | None, catalogue: Catalogue, *, 
         found += [Stage(catalogue.groups.get(group, ()), strict=True) for group in groups]
         for target in _fallbacks((requested, name, *groups), catalogue):
             found += _target(target, catalogue)
-    return tuple(_first_only(found))
+    return tuple(Stage(members, strict or not by_score) for members, strict in _first_only(found))
 
 
-def _tiers(task_type: TaskType, catalogue: Catalogue) -> Iterator[Stage]:
+def _tiers(task_type: TaskType | None, catalogue: Catalogue) -> Iterator[Stage]:
     for tier in sorted(TIERS, key=lambda tier: tier != task_type):
         yield Stage(tuple(d for d in catalogue.deployments if d.tier == tier), strict=False)
 

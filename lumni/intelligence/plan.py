@@ -13,11 +13,15 @@ from lumni.intelligence.classify import judge
 from lumni.intelligence.domain import domain_of
 from lumni.intelligence.explain import reason
 from lumni.intelligence.features import look
-from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan, Rank, Task
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import headroom, score
+from lumni.intelligence.rank import WEIGHTS, facts_of, headroom, parts_of, task_of
 from lumni.intelligence.thread import read
 from lumni.types import Role, TaskType
+
+Classifying = Literal["auto", "asked", "never"]
+
+FALLBACK_OFF = "fallback is off: only the best is kept"
 
 FREE = Availability()
 """What is assumed of a deployment that the quota says nothing of."""
@@ -25,7 +29,8 @@ FREE = Availability()
 PLENTIFUL = 0.5
 """The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
 
-Classifying = Literal["auto", "asked", "never"]
+PLENTIFUL = 0.5
+"""The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
 
 
 def plan(
@@ -42,6 +47,7 @@ def plan(
     role: Role = "student",
     allowlists: Sequence[Sequence[str]] = (),
     scores: Scores | None = None,
+    weights: Mapping[str, float] | None = WEIGHTS,
     classifying: Classifying = "auto",
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
@@ -52,12 +58,14 @@ def plan(
     deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``. ``scores`` say how
     good a model is in the task's domain; without them that is unknown of all.
 
-    ``classifying`` is ``auto``; ``asked`` classifies only what the client herself does by ``hint`` or by name;
-    ``never`` classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list.
-    So is everything if classifying or ranking fails by a mistake in this program: ``Plan.failure`` says how.
-
     ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners. What is
     not on each of the ``allowlists`` serves nobody here.
+
+    ``weights`` are those of the score's parts; without them the model list's own order decides, as it does when
+    anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what.
+
+    ``classifying`` is ``auto``; ``asked`` classifies only what the client does by ``hint`` or by name; ``never``
+    classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
@@ -66,20 +74,29 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    wish = _Wish(
-        requested, body, names.tier_of(requested, catalogue) or hint, provider, fallback, catalogue, availability
-    )
-    who = _Who(person, role, allowlists)
+    asked = names.tier_of(requested, catalogue) or hint
+    ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists)
     try:
-        return _ranked(wish, _Means(needs, scores, classifying), who)
+        thread = read(body)
+        last = look(thread.last, body)
+        classification = UNCLASSIFIED
+        if classifying == "auto" or (classifying == "asked" and asked):
+            classification = judge(thread, last, body, asked, plentiful=_plentiful(catalogue, availability))
+    except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
+        return _by_the_list(ask, {"classification": error})
+    if classification is UNCLASSIFIED and not asked:
+        weights = None
+    try:
+        needs = needs or needs_of(body, thread)
+        return _selected(ask, classification, needs, domain_of(last, needs), scores, weights)
     except LumniError:
         raise
-    except Exception as error:  # noqa: BLE001  (a mistake here must not cost a student her answer)
-        return _in_order(wish, who, f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001
+        return _by_the_list(ask, {"selection": error})
 
 
-class _Wish(NamedTuple):
-    """What a client asks for, and among what. ``asked`` is the tier that she names herself."""
+class _Ask(NamedTuple):
+    """What is asked for, by whom and among what. ``asked`` is the tier that the client names herself."""
 
     requested: str
     body: Mapping[str, Any]
@@ -88,84 +105,78 @@ class _Wish(NamedTuple):
     fallback: bool
     catalogue: Catalogue
     availability: Mapping[str, Availability]
-
-
-class _Who(NamedTuple):
-    """Who asks, and what she may use."""
-
     person: str | None
     role: Role
     allowlists: Sequence[Sequence[str]]
 
+    @property
+    def automatic(self) -> bool:
+        return names.is_automatic(self.requested, self.catalogue)
 
-class _Means(NamedTuple):
-    """What a plan is made with."""
+    @property
+    def preferred(self) -> str | None:
+        return sieve.known_provider(self.provider, self.catalogue)
 
-    needs: Needs | None
-    scores: Scores | None
-    classifying: Classifying
-
-
-def _ranked(wish: _Wish, means: _Means, who: _Who) -> Plan:
-    thread = read(wish.body)
-    last = look(thread.last, wish.body)
-    classification = UNCLASSIFIED
-    if means.classifying == "auto" or (means.classifying == "asked" and wish.asked):
-        plentiful = _plentiful(wish.catalogue, wish.availability)
-        classification = judge(thread, last, wish.body, wish.asked, plentiful=plentiful)
-    tier = wish.asked if classification is UNCLASSIFIED else classification.task_type
-    preferred, stages, eligible = _permitted(wish, tier, who)
-    needs = means.needs or needs_of(wish.body, thread)
-    domain = domain_of(last, needs)
-    eligible = sieve.available(sieve.fitting(eligible, needs), wish.availability)
-    known = {d.id: _known(d, domain, means.scores) for d in eligible.left}
-    scored = [score(d, tier, wish.availability.get(d.id, FREE), known[d.id]) for d in eligible.left]
-    return _plan(
-        wish, classification, _sorted(scored, stages, preferred, wish.availability), eligible, preferred, domain
-    )
+    def stages(self, tier: TaskType | None, weights: Mapping[str, float] | None) -> tuple[names.Stage, ...]:
+        by_score = weights is not None
+        return names.stages(self.requested, tier, self.catalogue, fallback=self.fallback, by_score=by_score)
 
 
-def _in_order(wish: _Wish, who: _Who, failure: str) -> Plan:
-    """Without a thought about the task: as the model list says, without those who may not serve the request."""
-    preferred, stages, eligible = _permitted(wish, wish.asked, who)
-    strict = [stage._replace(strict=True) for stage in stages]
-    eligible = sieve.available(eligible, wish.availability)
-    candidates = _sorted([Candidate(d, 0.0, {}) for d in eligible.left], strict, preferred, wish.availability)
-    return replace(_plan(wish, UNCLASSIFIED, candidates, eligible, preferred, "reasoning"), failure=failure)
+def _selected(
+    ask: _Ask,
+    classification: Classification,
+    needs: Needs,
+    domain: Domain,
+    scores: Scores | None,
+    weights: Mapping[str, float] | None,
+) -> Plan:
+    """The plan for a task that was thought about."""
+    task = task_of(classification, ask.asked)
+    stages = ask.stages(task.tier, weights)
+    fitting = sieve.fitting(_eligible(ask, stages), needs)
+    fitting = sieve.available(sieve.within_limits(fitting, ask.availability), ask.availability)
+    known = {d.id: _known(d, domain, scores) for d in fitting.left}
+    plan = _plan(ask, classification, task, fitting, _rank(fitting, stages, ask, task, weights, known))
+    return replace(plan, domain=domain, weights=weights)
 
 
-def _permitted(
-    wish: _Wish, tier: TaskType | None, who: _Who
-) -> tuple[str | None, tuple[names.Stage, ...], sieve.Sieve]:
-    """The preferred provider, the stages, and who is left of them by the client's words and the accounts' terms."""
-    preferred = sieve.known_provider(wish.provider, wish.catalogue)
-    stages = names.stages(wish.requested, tier, wish.catalogue, fallback=wish.fallback)
-    eligible = sieve.of_catalogue((d for stage in stages for d in stage.deployments), wish.requested)
-    automatic = names.is_automatic(wish.requested, wish.catalogue)
-    named = () if automatic else tuple(d.id for d in stages[0].deployments)
-    eligible = sieve.listed(eligible, wish.requested, named, who.allowlists, wish.catalogue)
-    eligible = sieve.permitted(eligible, wish.requested, named, who.person, who.role)
-    if preferred and not wish.fallback:
-        eligible = sieve.only_provider(eligible, preferred, wish.requested)
-    return preferred, stages, eligible
+def _by_the_list(ask: _Ask, faults: Mapping[str, Exception]) -> Plan:
+    """Without a thought about the task: in the model list's order, without those who may not serve the request."""
+    task = task_of(UNCLASSIFIED, ask.asked)
+    stages = ask.stages(task.tier, None)
+    left = sieve.available(_eligible(ask, stages), ask.availability)
+    return replace(_plan(ask, UNCLASSIFIED, task, left, _rank(left, stages, ask, task, None, {})), faults=faults)
 
 
 def _plan(
-    wish: _Wish,
-    classification: Classification,
-    ranked: tuple[Candidate, ...],
-    eligible: sieve.Sieve,
-    preferred: str | None,
-    domain: Domain,
+    ask: _Ask, classification: Classification, task: Task, left: sieve.Sieve, ranked: tuple[Candidate, ...]
 ) -> Plan:
-    kept, rest = (ranked, ()) if wish.fallback else (ranked[:1], ranked[1:])
-    dropped = tuple(Exclusion(c.deployment, "fallback is off: only the best is kept") for c in rest)
-    why = reason(wish.requested, classification, ranked, preferred, wish.availability, wish.catalogue)
-    return Plan(classification, kept, why, eligible.excluded + dropped, domain)
+    kept, rest = (ranked, ()) if ask.fallback else (ranked[:1], ranked[1:])
+    return Plan(
+        classification=classification,
+        candidates=kept,
+        reason=reason(ask.requested, classification, task, ranked, ask.preferred, ask.availability, ask.catalogue),
+        excluded=left.excluded + tuple(Exclusion(c.deployment, FALLBACK_OFF, c) for c in rest),
+        requested=ask.requested,
+        task=task,
+        automatic=ask.automatic,
+        named=names.tier_of(ask.requested, ask.catalogue) is not None,
+    )
+
+
+def _eligible(ask: _Ask, stages: tuple[names.Stage, ...]) -> sieve.Sieve:
+    """Who may be asked at all, whatever the request needs."""
+    found = sieve.of_catalogue((d for stage in stages for d in stage.deployments), ask.requested)
+    named = () if ask.automatic else tuple(d.id for d in stages[0].deployments)
+    found = sieve.listed(found, ask.requested, named, ask.allowlists, ask.catalogue)
+    found = sieve.permitted(found, ask.requested, named, ask.person, ask.role)
+    if ask.preferred and not ask.fallback:
+        found = sieve.only_provider(found, ask.preferred, ask.requested)
+    return found
 
 
 def _plentiful(catalogue: Catalogue, availability: Mapping[str, Availability]) -> bool:
-    """Whether the strong tier's quota isn't scarce: half of it is left on average, over all enabled models."""
+    """Whether the strong tier's quota isn't scarce: half of it left on average, over models that may serve."""
     strong = [availability.get(d.id, FREE) for d in catalogue.deployments if d.enabled and d.tier == "powerful"]
     left = [0.0 if known.blocked else headroom(known) for known in strong]
     return not left or sum(left) >= PLENTIFUL * len(left)
@@ -176,24 +187,42 @@ def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Sco
     return scores.score(model, domain) if scores is not None and model is not None else None
 
 
-def _sorted(
-    candidates: Sequence[Candidate],
-    stages: Sequence[names.Stage],
-    preferred: str | None,
-    availability: Mapping[str, Availability],
+def _rank(
+    eligible: sieve.Sieve,
+    stages: tuple[names.Stage, ...],
+    ask: _Ask,
+    task: Task,
+    weights: Mapping[str, float] | None,
+    known: Mapping[str, Score | None],
 ) -> tuple[Candidate, ...]:
-    """By: free (or how soon), preferred provider, stage, score, priority, the file's order."""
+    """By rank, then score or priority, then the file's order."""
     place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
+    order = {d.id: spot for spot, d in enumerate(ask.catalogue.deployments)}
+    preferred, automatic = ask.preferred, ask.automatic
 
-    def key(candidate: Candidate) -> tuple[float, bool, int, float, int]:
-        deployment = candidate.deployment
+    def candidate(deployment: Deployment) -> Candidate:
         stage, strict = place[deployment.id]
-        order = 0.0 if strict else -candidate.score
-        wait = _wait(deployment, availability)
-        return wait, deployment.provider != preferred, stage, order, deployment.priority
+        available = ask.availability.get(deployment.id, FREE)
+        score = known.get(deployment.id)
+        facts = facts_of(deployment, available, score)
+        parts = parts_of(facts, task, weights) if weights is not None else {}
+        rank = Rank(
+            wait=_wait(deployment, ask.availability),
+            unpreferred=deployment.provider != preferred,
+            stage=stage,
+            misfit=automatic and task.tier not in (None, deployment.tier),
+        )
+        spot = order[deployment.id]
+        return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, spot, available.room)
 
-    ranked = (c._replace(rank=(c.deployment.provider != preferred, place[c.deployment.id][0])) for c in candidates)
-    return tuple(sorted(ranked, key=key))
+    return tuple(sorted(map(candidate, eligible.left), key=precedence))
+
+
+def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int, int]:
+    """The sort key of candidates, the best first."""
+    rank = candidate.rank
+    score = 0.0 if candidate.strict else -candidate.score
+    return rank.wait, rank.unpreferred, rank.stage, score, candidate.facts.priority, candidate.place
 
 
 def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:

@@ -1,68 +1,142 @@
-"""How well a deployment suits a task: a score of named parts, higher is better."""
+"""How well a deployment suits a task: six named parts in [0, 1], weighted. Higher is better.
+
+No part depends on which other candidates there are: taking one away never changes the order of the rest.
+"""
 
 from collections.abc import Mapping
 
 from lumni.catalogue.model import Deployment
 from lumni.catalogue.scores import Score
-from lumni.intelligence.model import Availability, Candidate
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Classification, Facts, Task
 from lumni.money import NANO_PER_USD
 from lumni.types import TaskType
 
 WEIGHTS: Mapping[str, float] = {
-    # The weights sum to 1. What a model is proven to be good at counts as much as the order that the teacher wrote
-    # down; how full a quota is only decides between neighbours, and price between what is otherwise alike.
-    "benchmark": 0.3,
-    "priority": 0.3,
-    "headroom": 0.2,
-    "tier_match": 0.1,  # little, because the tier that a task asks for is a stage of its own
+    "benchmark_ranking": 0.3,
+    "benchmark_score": 0.2,
+    "rate_limit_availability": 0.2,
+    "provider_priority": 0.1,
+    "recent_usage": 0.1,
     "cost_efficiency": 0.1,
 }
+"""The default of ``academic.benchmarkSelection.weights``; they sum to 1."""
 
-UNKNOWN = 0.2
-"""What a model without published figures is ranked with, though not shown: about the median of the default list. A
-constant, so that no candidate's place depends on which others there are."""
+NEEDED: Mapping[TaskType, float] = {"fast": 0.05, "powerful": 0.2}
+"""The benchmark value from which on a model is good enough for a task, and a better one no better for it: a judgement.
+What is easy, gpt-4o-mini can do, which is at 0.05; what is hard, gpt-oss-120b, which is at 0.2 and free."""
+
+UNKNOWN = 0.1
+"""The benchmark value that a model without published figures is ranked with, though not shown: half of what a hard task
+needs. A constant, so that no candidate's place depends on which others there are."""
+
+FEW_CALLS = 10.0
+"""Calls of late (each counts half after ten minutes) that halve ``recent_usage``."""
+
+GAIN: Mapping[TaskType, float] = {"powerful": 1.0, "fast": 0.5}
+"""A task's gain where the client says itself what it is."""
+
+GREATEST_GAIN = 0.7
+"""What of ``Classification.gain``, a share of right answers, counts as 1: of what the weak tier fails, the strong one
+solves so much (``scoring.STRONG_SOLVES``). Shadow prices are relative to the most valuable use, so must gains be."""
 
 
-def benchmark(known: Score | None) -> float:
-    """How good the model is in the task's domain, from the table of scores; ``UNKNOWN`` if nobody published it."""
-    return UNKNOWN if known is None else known.value
+def task_of(classification: Classification, asked: TaskType | None = None) -> Task:
+    """What the client says of the task herself, else what the classifier found, as the parts need it."""
+    if asked is not None:
+        return Task(asked, GAIN[asked])
+    if classification is UNCLASSIFIED:
+        return Task()
+    return Task(classification.task_type, _share(classification.gain / GREATEST_GAIN))
 
 
-def priority(deployment: Deployment) -> float:
-    """1 for priority 0, the highest; 1/2 for 1, 1/3 for 2, and so on."""
-    return 1 / (1 + max(0, deployment.priority))
+def facts_of(deployment: Deployment, availability: Availability, known: Score | None = None) -> Facts:
+    """What is known of a deployment; ``known`` is its model in the task's domain. What is no number counts as 0."""
+    return Facts(
+        tier=deployment.tier,
+        benchmark=None if known is None else known.value,
+        headroom=headroom(availability),
+        price=None if availability.price is None else _share(availability.price),
+        priority=max(0, deployment.priority),
+        calls=max(0.0, availability.calls),
+        usd=_usd(deployment),
+    )
 
 
 def headroom(availability: Availability) -> float:
     """The share of its quota that is left, in [0, 1]; 0 for what is no number."""
-    return min(1.0, max(0.0, availability.headroom)) if availability.headroom == availability.headroom else 0.0
+    return _share(availability.headroom)
 
 
-def cost_efficiency(deployment: Deployment) -> float:
-    """1 when free; else 1 / (1 + USD per million tokens), three prompt tokens to one of the answer; 0 when unknown."""
-    if deployment.free:
-        return 1.0
-    if deployment.price is None:
+def is_saved(facts: Facts, task: Task) -> bool:
+    """Whether a strong model's quota is dearer now than what this task gains from it: others gain more."""
+    return facts.tier == "powerful" and facts.price is not None and facts.price > task.gain
+
+
+def benchmark_ranking(facts: Facts, task: Task) -> float:
+    """0 for a model of the tier that the task doesn't need, or that is saved for others; else ¾ to 1 as it is good."""
+    if (task.tier is not None and facts.tier != task.tier) or is_saved(facts, task):
         return 0.0
-    blended = (3 * deployment.price.prompt + deployment.price.completion) / 4 / NANO_PER_USD
-    return 1 / (1 + max(0.0, blended))
+    return 0.75 + 0.25 * benchmark_score(facts, task)
 
 
-def tier_match(deployment: Deployment, task_type: TaskType | None) -> float:
-    """1 when the model is of the strength that the task needs, else 0."""
-    return 1.0 if deployment.tier == task_type else 0.0
+def benchmark_score(facts: Facts, task: Task) -> float:
+    """What the model has of the strength that the task needs, by the figures of the domain; 0 if saved for others."""
+    if is_saved(facts, task):
+        return 0.0
+    value = UNKNOWN if facts.benchmark is None else facts.benchmark
+    return min(1.0, value / NEEDED[task.tier or "powerful"])
 
 
-def score(
-    deployment: Deployment, task_type: TaskType | None, availability: Availability, known: Score | None = None
-) -> Candidate:
-    """The candidate with its weighted parts; ``score`` in [0, 1] is their sum. ``known`` is its model in the domain."""
-    values = {
-        "benchmark": benchmark(known),
-        "tier_match": tier_match(deployment, task_type),
-        "priority": priority(deployment),
-        "headroom": headroom(availability),
-        "cost_efficiency": cost_efficiency(deployment),
-    }
-    parts = {name: weight * values[name] for name, weight in WEIGHTS.items()}
-    return Candidate(deployment, sum(parts.values()), parts, known)
+def rate_limit_availability(facts: Facts, task: Task) -> float:
+    """1 while its quota would last to the reset at this pace, 0 when nothing is left or it is saved for others.
+
+    Between them 1 − the shadow price, half of which counts for a strong model and a task that is worth it; where no
+    limit is known, the share that is left. Of what is billed, half: the scarce thing there is money.
+    """
+    if is_saved(facts, task):
+        return 0.0
+    worth = 0.5 if facts.tier == task.tier == "powerful" else 1.0
+    left = facts.headroom if facts.price is None else 1 - worth * facts.price
+    return left if facts.usd == 0 else left / 2
+
+
+def provider_priority(facts: Facts, task: Task) -> float:  # noqa: ARG001  (all parts are asked alike)
+    """1 for priority 0, the highest; 1/2 for 1, 1/3 for 2, and so on."""
+    return 1 / (1 + facts.priority)
+
+
+def recent_usage(facts: Facts, task: Task) -> float:  # noqa: ARG001
+    """How little it was called of late: 1 if not at all, 1/2 after ten calls, 1/11 after a hundred."""
+    return 1 / (1 + facts.calls / FEW_CALLS)
+
+
+def cost_efficiency(facts: Facts, task: Task) -> float:  # noqa: ARG001
+    """1 when free; else 1 / (1 + USD per million tokens), three prompt tokens to one of the answer; 0 when unknown."""
+    return 0.0 if facts.usd is None else 1 / (1 + max(0.0, facts.usd))
+
+
+PARTS = (
+    benchmark_ranking,
+    benchmark_score,
+    rate_limit_availability,
+    provider_priority,
+    recent_usage,
+    cost_efficiency,
+)
+
+
+def parts_of(facts: Facts, task: Task, weights: Mapping[str, float] = WEIGHTS) -> dict[str, float]:
+    """The weighted parts, which sum to the score."""
+    return {part.__name__: weights[part.__name__] * part(facts, task) for part in PARTS}
+
+
+def _usd(deployment: Deployment) -> float | None:
+    if deployment.free:
+        return 0.0
+    price = deployment.price
+    return None if price is None else max(0.0, (3 * price.prompt + price.completion) / 4 / NANO_PER_USD)
+
+
+def _share(value: float) -> float:
+    """``value`` held in [0, 1]; 0 for what is no number."""
+    return min(1.0, max(0.0, value)) if value == value else 0.0

@@ -135,6 +135,12 @@ def fitting(sieve: Sieve, needs: Needs) -> Sieve:
     return left
 
 
+def within_limits(sieve: Sieve, availability: Mapping[str, Availability]) -> Sieve:
+    """Without those whose quota is smaller than the request. If all are, all stay, for the quota to say so."""
+    unfit = {d.id: known.unfit for d in sieve.left if (known := availability.get(d.id)) and known.unfit}
+    return sieve if len(unfit) == len(sieve.left) else sieve.without(unfit)
+
+
 def available(sieve: Sieve, availability: Mapping[str, Availability]) -> Sieve:
     """Without those that are blocked now. If all are, all stay: one may be free again before the deadline."""
     blocked = {d.id: _blocked(availability[d.id]) for d in sieve.left if is_blocked(d, availability)}

@@ -118,5 +118,9 @@ def _price(window: WindowState, need: Amounts) -> float:
     time = min(1.0, window.reset_in / window.period)
     if left >= time:
         return 0.0
-    behind = 1 - left / time
+    return scarcity(1 - left / time)
+
+
+def scarcity(behind: float) -> float:
+    """The price at z = ``behind``, in [0, 1]."""
     return expm1(behind * log(SCARCITY_RATIO)) / (SCARCITY_RATIO - 1)

@@ -64,6 +64,10 @@ class Traffic:
         self._turns[deployments] = turn + 1
         return turn
 
+    def next_turn(self, deployments: tuple[str, ...]) -> int:
+        """What :meth:`turn` would say, without counting."""
+        return self._turns.get(deployments, 0)
+
     def dump(self) -> dict[str, Any]:
         return {name: lane.latency for name, lane in self._lanes.items() if lane.latency is not None}
 

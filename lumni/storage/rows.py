@@ -35,6 +35,19 @@ def clean_float(number: float) -> float:
     return 0.0 if math.isnan(number) else math.copysign(sys.float_info.max, number)
 
 
+def clean_json(value: Any) -> Any:
+    """``value`` with every text and number in it as a database can hold it."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float):
+        return clean_float(value)
+    if isinstance(value, Mapping):
+        return {clean_text(name): clean_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean_json(item) for item in value]
+    return value
+
+
 def clean_int(number: int, limit: int = INT64) -> int:
     """``number`` held within ``±limit``."""
     return max(-limit, min(limit, number))
@@ -79,6 +92,7 @@ def request_row(record: RequestRecord) -> Row:
         "queued_ms": clean_float(record.queued_ms),
         "ttft_ms": _float(record.ttft_ms),
         "attempts": [_attempt_row(attempt) for attempt in record.attempts],
+        "decision": clean_json(record.decision),
     }
 
 

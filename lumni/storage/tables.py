@@ -42,9 +42,8 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _json() -> JSON:
-    """``None`` is NULL, not JSON's ``null``."""
-    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+def _json(*, none_as_null: bool = False) -> JSON:
+    return JSON(none_as_null=none_as_null).with_variant(JSONB(none_as_null=none_as_null), "postgresql")
 
 
 metadata = MetaData(
@@ -93,6 +92,7 @@ requests = Table(
     Column("queued_ms", Double, nullable=False, server_default="0"),
     Column("ttft_ms", Double),
     Column("attempts", _json(), nullable=False),
+    Column("decision", _json(none_as_null=True)),
     Index(None, "created_at"),
 )
 
@@ -130,7 +130,7 @@ courses = Table(
     Column("starts_at", UTCDateTime),
     Column("ends_at", UTCDateTime),
     Column("time_zone", Text, nullable=False),
-    Column("models", _json()),
+    Column("models", _json(none_as_null=True)),
     Column("privacy", Text, nullable=False),
     Column("weight", Double, nullable=False),
     Column("priority", Integer, nullable=False),
@@ -163,7 +163,7 @@ keys = Table(
     Column("course", ForeignKey("courses.id", ondelete="CASCADE")),
     Column("student", ForeignKey("students.id", ondelete="CASCADE")),
     Column("name", Text),
-    Column("models", _json()),
+    Column("models", _json(none_as_null=True)),
     Column("concurrency", Integer),
     Column("starts_at", UTCDateTime),
     Column("expires_at", UTCDateTime),

@@ -24,7 +24,7 @@ model_list:
   - model_name: slow
     litellm_params: {{model: openai/gpt-4o-mini, api_base: "{base}/openai/v1", api_key: k, rpd: 1000}}
 """
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds; a start takes half a minute on a busy machine
 
 
 @pytest.fixture(scope="module")

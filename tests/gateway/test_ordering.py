@@ -7,7 +7,7 @@ import pytest
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.ordering import reorder
 from lumni.gateway.quotas import make_quota
-from lumni.intelligence import Candidate, Classification, Plan
+from lumni.intelligence import Candidate, Classification, Facts, Plan, Rank
 from lumni.quota.memory import MemoryStore
 from lumni.quota.service import Quota
 from lumni.quota.strategies import Strategy
@@ -25,7 +25,8 @@ def quota() -> Quota:
 
 def plan_of(*ranks: tuple[bool, int], members: tuple[Deployment, ...] = MEMBERS) -> Plan:
     candidates = tuple(
-        Candidate(member, score=0.5, parts={}, rank=rank) for member, rank in zip(members, ranks, strict=True)
+        Candidate(member, 0.5, {}, Facts(member.tier), rank=Rank(0.0, unpreferred, stage))
+        for member, (unpreferred, stage) in zip(members, ranks, strict=True)
     )
     return Plan(Classification("fast", 0.9), candidates, "a was best", excluded=(), domain="reasoning")
 
@@ -43,7 +44,7 @@ SAME, OTHER_STAGE, NOT_PREFERRED = (False, 0), (False, 1), (True, 0)
         ((SAME, SAME, SAME, SAME), "dcba"),
         ((SAME, SAME, OTHER_STAGE, OTHER_STAGE), "badc"),
         ((SAME, NOT_PREFERRED, NOT_PREFERRED, NOT_PREFERRED), "adcb"),
-        ((SAME, SAME, OTHER_STAGE, SAME), "bacd"),
+        ((SAME, SAME, OTHER_STAGE, SAME), "dbac"),
     ],
 )
 def test_what_the_client_asked_for_stays_first(quota: Quota, ranks: Any, expected: str) -> None:

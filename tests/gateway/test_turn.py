@@ -12,7 +12,7 @@ from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.ordering import relieve
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.turn import Turn
-from lumni.intelligence import Candidate, Classification, Plan
+from lumni.intelligence import Candidate, Classification, Facts, Plan, Rank
 from lumni.quota.memory import MemoryStore
 from lumni.quota.model import HOUR, MINUTE, Correction
 from lumni.quota.service import Quota
@@ -99,7 +99,9 @@ async def test_while_a_class_asks_what_would_be_lost_is_used_first() -> None:
         await begin(quota, best)
     await begin(quota, other)
     standings = await quota.standings()
-    candidates = tuple(Candidate(d, 1.0, {}, rank=(d is other, 0)) for d in (best, rest, other))
+    candidates = tuple(
+        Candidate(d, 1.0, {}, Facts(d.tier), rank=Rank(unpreferred=d is other)) for d in (best, rest, other)
+    )
     plan = Plan(Classification("fast", 1.0), candidates, "Because.")
     assert relieve(plan, quota, standings) is plan
     for _ in range(10):

@@ -96,6 +96,10 @@ def availabilities(catalogue: Catalogue) -> st.SearchStrategy[dict[str, Availabi
         headroom=st.floats(0, 1),
         blocked=st.sampled_from(("", "out of requests for this minute")),
         until=st.none() | st.floats(0, 3600),
+        price=st.none() | st.floats(0, 1),
+        calls=st.floats(0, 1000),
+        unfit=st.sampled_from(("", "", "its quota is 100 tokens a minute")),
+        room=st.booleans(),
     )
     return st.dictionaries(st.sampled_from([d.id for d in catalogue.deployments]), one)
 

@@ -5,7 +5,7 @@ import pytest
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.intelligence import Plan, plan
-from lumni.intelligence.rank import UNKNOWN, WEIGHTS
+from lumni.intelligence.rank import UNKNOWN
 from tests.intelligence.catalogues import PROOF, chat, deployment, ids
 
 GOOD = deployment("gemini-a", tier="powerful", model="gemini/gemini-3.5-flash")
@@ -36,10 +36,12 @@ def test_among_equals_the_better_model_comes_first() -> None:
 
 
 def test_the_part_is_the_weighted_score() -> None:
-    """001-23: by hand: the weight times the model's value in the domain."""
+    """001-23: by hand: of what a hard task needs (0.2), the share that the model has in the task's domain."""
     score = known_scores().score("gpt-oss-120b", "maths")
     assert score is not None
-    assert ask(FAIR).candidates[0].parts["benchmark"] == pytest.approx(WEIGHTS["benchmark"] * score.value)
+    parts = ask(FAIR).candidates[0].parts
+    assert parts["benchmark_score"] == pytest.approx(0.2 * score.value / 0.2)
+    assert parts["benchmark_ranking"] == pytest.approx(0.3 * (0.75 + 0.25 * score.value / 0.2))
 
 
 def test_an_unknown_model_is_ranked_but_has_no_score() -> None:
@@ -47,7 +49,7 @@ def test_an_unknown_model_is_ranked_but_has_no_score() -> None:
     made = ask(NOBODY, GOOD)
     assert ids(made) == ["gemini-a", "openai-a"]
     assert made.candidates[1].benchmark is None
-    assert made.candidates[1].parts["benchmark"] == pytest.approx(WEIGHTS["benchmark"] * UNKNOWN)
+    assert made.candidates[1].parts["benchmark_score"] == pytest.approx(0.2 * UNKNOWN / 0.2)
 
 
 def test_a_named_group_keeps_its_order_whatever_the_figures_say() -> None:

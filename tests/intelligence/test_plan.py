@@ -84,12 +84,13 @@ def test_a_named_group_keeps_strict_priority_order(data: st.DataObject, catalogu
     known = data.draw(availabilities(catalogue))
     made = ask(catalogue, group, text=data.draw(st.sampled_from(["Hi!", PROOF])), availability=known)
     candidates = [candidate.deployment for candidate in made.candidates]
-    if any(known.get(d.id, Availability()).blocked for d in candidates):
+    if any(known.get(d.id, Availability()).blocked or known.get(d.id, Availability()).unfit for d in candidates):
         return
     members = [d for d in candidates if d.group == group]
     assert candidates[: len(members)] == members, "fallback groups come after the group itself"
-    free = [d for d in catalogue.groups[group] if not known.get(d.id, Availability()).blocked]
+    free = [d for d in catalogue.groups[group] if d.id not in why(made)]
     assert members == free
+    assert all(known[id_].blocked or known[id_].unfit for id_ in why(made))
 
 
 @given(data=st.data(), catalogue=catalogues(able=True), requested=st.sampled_from(["auto", "powerful", "a", "b"]))
@@ -166,16 +167,17 @@ def test_headroom_and_price_decide_between_neighbours() -> None:
     tight = deployment("groq-tight")
     models = (unpriced, dear, tight, deployment("groq-free"))
     made = ask(models, availability={"groq-tight": Availability(headroom=0.1)})
-    assert ids(made) == ["groq-free", "groq-dear", "groq-unpriced", "groq-tight"]
+    assert ids(made) == ["groq-free", "groq-dear", "groq-tight", "groq-unpriced"]
     by_id = {candidate.deployment.id: candidate.parts for candidate in made.candidates}
     assert by_id["groq-dear"]["cost_efficiency"] == pytest.approx(WEIGHTS["cost_efficiency"] / 2)  # 1 USD a million
-    assert by_id["groq-tight"]["headroom"] == pytest.approx(WEIGHTS["headroom"] * 0.1)
+    assert by_id["groq-tight"]["rate_limit_availability"] == pytest.approx(WEIGHTS["rate_limit_availability"] * 0.1)
 
 
-def test_a_priority_outweighs_half_of_the_headroom_but_not_nearly_all_of_it() -> None:
+def test_a_priority_outweighs_a_fifth_of_the_headroom_but_not_half_of_it() -> None:
+    """001-50: by hand: 0.1 × (1 − ½) against 0.2 × what is missing."""
     models = (deployment("groq-second", priority=1), deployment("groq-first"))
-    assert ask(models, availability={"groq-first": Availability(headroom=0.5)}).winner.id == "groq-first"
-    assert ask(models, availability={"groq-first": Availability(headroom=0.1)}).winner.id == "groq-second"
+    assert ask(models, availability={"groq-first": Availability(headroom=0.8)}).winner.id == "groq-first"
+    assert ask(models, availability={"groq-first": Availability(headroom=0.5)}).winner.id == "groq-second"
 
 
 def test_the_weights_of_the_score_sum_to_one() -> None:

@@ -38,6 +38,7 @@ def record(number: int = 0, **changes: Any) -> RequestRecord:
         "queued_ms": 41.5,
         "ttft_ms": 203.25,
         "finish_reason": "stop",
+        "decision": {"requested": "auto", "task": ["powerful", 1.0], "options": [["groq/llama", True, None, 0.25]]},
         "attempts": (
             Attempt("gemini/flash", "gemini", "gemini-flash", Outcome.RATE_LIMITED, 1.5, 90.0, 429, "quota"),
             Attempt("groq/llama", "groq", "llama-3.3-70b", Outcome.OK, 95.0, 700.0, 200),

@@ -11,6 +11,7 @@ from typing import Any
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.pipeline import Pipeline
+from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.reply import Reply
 from lumni.quota.memory import MemoryStore
@@ -125,8 +126,8 @@ class Line:
         self.records: list[RequestRecord] = []
         self.upstream = Upstream(self.catalogue, self.settings)
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
-        strategy = self.settings.routing_strategy
-        self.pipeline = Pipeline(self.catalogue, self.quota, self.upstream, [self], strategy=strategy)
+        planner = Planner(self.catalogue, self.quota, switches=Switches(strategy=self.settings.routing_strategy))
+        self.pipeline = Pipeline(planner, self.quota, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
