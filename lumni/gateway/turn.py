@@ -86,8 +86,10 @@ class Turn:
         spent = _spent(failure, lease, telling=deployment.id in self._quota.telling)
 
         async def learn() -> None:
+            more = await self._quota.inferred(pools, words)
             await lease.settle(spent, corrections=timed)
-            await self._quota.refused(pools, words)
+            if more:
+                await self._quota.store.learn(pools[0], more, self._quota.clock())
 
         await self._quota.surely(learn())
         return any(word.refused for word in words) and bool(pools)

@@ -14,7 +14,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 _LATEX = re.compile(r"\\[a-zA-Z]+")
 _MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
-_FORMULA = re.compile(r"(?<=[\w) ])[=<>+*/^-][ ]?[\w(]")
+_FORMULA = re.compile(r"[=<>+*/^-](?<=[\w) ].)[ ]?[\w(]")
 _OPTION = re.compile(r"^[ ]{0,4}\(?[A-Ja-j][.):][ ]", re.MULTILINE)
 _ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
 _CODE_LINE = re.compile(

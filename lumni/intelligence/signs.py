@@ -54,10 +54,10 @@ ASKS = PLACE[f"asks:{next(iter(CONCEPTS))}"]
 # A pattern that begins with a rare character is several times faster than one that begins with a common one.
 _NUMBER = re.compile(r"[0-9]+")
 _LATEX = re.compile(r"\\[a-zA-Z]+|\$")
-_OPTION = re.compile(r"(?<=[\s(][A-Ja-j])[.):][ ]")
+_OPTION = re.compile(r"[.):](?<=[\s(][A-Ja-j].)[ ]")
 _ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
 _CAPITAL = re.compile(r"[A-Z]")
-_NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]")
+_NAME = re.compile(r"[A-Z](?<=[a-z,] .)[a-z]")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _EAST = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _OTHER = re.compile(r"[\u0590-\u0dff]")

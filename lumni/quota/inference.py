@@ -2,9 +2,9 @@
 
 Many providers name no limit until they refuse. Whoever sends such a provider a whole class at once gets as many
 refusals as students. So a pool without a known limit of requests a minute (or less) begins with few calls at a time,
-and gets more with each ten that succeed; a refusal halves them. A refusal that says neither what the limit is nor when
-to come back shows it all the same: it is what was accepted in the last minute. Since that may have been an unlucky
-minute, an inferred limit grows again as long as nothing is refused.
+and gets more with each ten that succeed; a refusal halves them. A refusal that doesn't say what the limit is, but
+blames the minute's requests or doesn't say when to come back, shows it all the same: it is what was accepted in the
+last minute. Since that may have been an unlucky minute, an inferred limit grows again as long as nothing is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,14 +75,15 @@ class Inference:
     def refused(
         self, pool: str, heard: Sequence[Correction], rows: Sequence[WindowState], now: float
     ) -> tuple[Correction, ...]:
-        """What follows from a refusal; ``rows`` are the pool's windows after it."""
+        """What follows from a refusal; ``rows`` are the pool's windows before it was taken in."""
         guess = self._guesses.setdefault(pool, _Guess())
         guess.known = guess.known or _named(heard)
         words = [_at_once(guess, max(1, guess.at_once // 2))]
         wait = next((word.reset_in for word in heard if word.refused), None)
         about_minutes = all(word.period is None or word.period <= MINUTE for word in heard if word.refused)
         minute = next((row for row in rows if row.kind == "requests" and row.period == MINUTE), None)
-        if not guess.known and minute is not None and about_minutes and wait is None:
+        blamed = any(word.refused and word.key == Correction("requests", MINUTE).key for word in heard)
+        if not guess.known and minute is not None and about_minutes and (wait is None or blamed):
             guess.limit, guess.since = max(1, minute.used), now
             words.append(Correction("requests", MINUTE, limit=guess.limit))
         return tuple(words)

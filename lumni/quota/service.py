@@ -132,12 +132,12 @@ class Quota:
 
         return [time(word) for word in words]
 
-    async def refused(self, pools: Sequence[Pool], words: Sequence[Correction]) -> None:
-        """Infer what a refusal gives away, once ``words`` have been taken in."""
-        if pools and is_unknown(pools[0]) and any(word.refused for word in words):
-            rows = await self.store.snapshot(pools[:1], self.clock())
-            if more := self.inference.refused(pools[0].id, words, rows, self.clock()):
-                await self.store.learn(pools[0], more, self.clock())
+    async def inferred(self, pools: Sequence[Pool], words: Sequence[Correction]) -> tuple[Correction, ...]:
+        """What a refusal gives away besides ``words``, which the store hasn't taken in yet; about the first pool."""
+        if not pools or not is_unknown(pools[0]) or not any(word.refused for word in words):
+            return ()
+        rows = await self.store.snapshot(pools[:1], self.clock())
+        return self.inference.refused(pools[0].id, words, rows, self.clock())
 
     def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""

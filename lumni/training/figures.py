@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 BINS = 10
-RESAMPLES = 1_000
 
 
 def auc(scores: Vector, positive: NDArray[np.bool_]) -> float:
@@ -41,10 +40,12 @@ def apgr(scores: Vector, gains: Vector, groups: NDArray[np.str_]) -> float:
     return float(np.trapezoid(recovered / recovered[-1], called / called[-1]))
 
 
-def interval(figure: Callable[[NDArray[np.int64]], float], count: int, seed: int) -> tuple[float, float]:
+def interval(
+    figure: Callable[[NDArray[np.int64]], float], count: int, resamples: int, seed: int
+) -> tuple[float, float]:
     """The bootstrap's 95 % interval of a figure of rows: ``figure`` takes the places of the resampled rows."""
     random = np.random.default_rng(seed)
-    found = [figure(random.integers(0, count, count)) for _ in range(RESAMPLES)]
+    found = [figure(random.integers(0, count, count)) for _ in range(resamples)]
     low, high = np.nanpercentile(found, (2.5, 97.5))
     return float(low), float(high)
 

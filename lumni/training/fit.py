@@ -27,6 +27,7 @@ class Settings(NamedTuple):
     signs: float = 0.4  # how large a sign and an n-gram are: the larger, the less its weight is penalised
     words: float = 0.4
     folds: int = 5
+    resamples: int = 1_000  # of the bootstrap
     seed: int = 7
 
 

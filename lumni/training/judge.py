@@ -54,26 +54,26 @@ def _logistic(log_odds: Any) -> Vector:
     return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -700, 700))), dtype=np.float64)
 
 
-def judge_benchmarks(weights: Weights, examples: Sequence[Example], seed: int) -> list[Figure]:
+def judge_benchmarks(weights: Weights, examples: Sequence[Example], settings: Settings) -> list[Figure]:
     """AUC and calibration of "the weak tier fails", and APGR of the gain, on benchmark rows."""
     rows = table(examples)
     found = predict(weights, rows)
     failed = rows.fails > 0.5
     groups = np.array([example.group for example in examples])
     made = [
-        _figure("AUC of “weak fails”", lambda at: figures.auc(found.fails[at], failed[at]), len(rows), seed),
+        _figure("AUC of “weak fails”", lambda at: figures.auc(found.fails[at], failed[at]), len(rows), settings),
         _figure(
             "calibration error of “weak fails”",
             lambda at: figures.calibration_error(found.fails[at], rows.fails[at]),
             len(rows),
-            seed,
+            settings,
         ),
     ]
     known = np.flatnonzero(np.isfinite(rows.gain))
     if len(known):
         gain, real, group = found.gain[known], rows.gain[known], groups[known]
         made.append(
-            _figure("APGR of the gain", lambda at: figures.apgr(gain[at], real[at], group[at]), len(known), seed)
+            _figure("APGR of the gain", lambda at: figures.apgr(gain[at], real[at], group[at]), len(known), settings)
         )
     return made
 
@@ -87,7 +87,7 @@ def leave_one_group_out(examples: Sequence[Example], settings: Settings) -> Figu
         held = groups == group
         gain[held] = fit_gain(rows[np.flatnonzero(~held)], settings).scores(rows[np.flatnonzero(held)])
     name = "APGR of the gain, each group unseen"
-    return _figure(name, lambda at: figures.apgr(gain[at], rows.gain[at], groups[at]), len(known), settings.seed)
+    return _figure(name, lambda at: figures.apgr(gain[at], rows.gain[at], groups[at]), len(known), settings)
 
 
 def judge_classroom(weights: Weights, examples: Sequence[Example], settings: Settings) -> list[Figure]:
@@ -111,27 +111,26 @@ def judge_classroom(weights: Weights, examples: Sequence[Example], settings: Set
     level = np.array([example.level for example in classroom])
     language = np.array([example.language for example in classroom])
     clear = (level >= HARD) | (level <= EASY)
-    seed = settings.seed
 
     def area(chosen: NDArray[np.bool_]) -> Callable[[NDArray[np.int64]], float]:
         scores, hard = fails[chosen & clear], level[chosen & clear] >= HARD
         return lambda at: figures.auc(scores[at], hard[at])
 
-    made = [_figure("AUC of hard against easy", area(clear), int(clear.sum()), seed)]
+    made = [_figure("AUC of hard against easy", area(clear), int(clear.sum()), settings)]
     made.append(
         _figure(
             "calibration error against the rubric's expectation",
             lambda at: figures.calibration_error(fails[at], rows.fails[at]),
             len(rows),
-            seed,
+            settings,
         )
     )
     for name in sorted(set(language.tolist()), key=lambda name: (-int((language == name).sum()), name)):
         chosen = language == name
-        made.append(_figure(f"AUC, {name}", area(chosen), int((chosen & clear).sum()), seed))
+        made.append(_figure(f"AUC, {name}", area(chosen), int((chosen & clear).sum()), settings))
     return made
 
 
-def _figure(name: str, figure: Callable[[NDArray[np.int64]], float], rows: int, seed: int) -> Figure:
-    low, high = figures.interval(figure, rows, seed)
+def _figure(name: str, figure: Callable[[NDArray[np.int64]], float], rows: int, settings: Settings) -> Figure:
+    low, high = figures.interval(figure, rows, settings.resamples, settings.seed)
     return Figure(name, rows, figure(np.arange(rows)), low, high)

@@ -42,7 +42,7 @@ def train(files: Sequence[Path], judges: Sequence[Path], settings: Settings) -> 
         if len({example.group for example in examples if example.gain is not None}) > 1:
             trained.append(leave_one_group_out(examples, settings))
         held = [example for source in judged_on for example in source.examples]
-        judged = judge_benchmarks(weights, held, settings.seed) if held else []
+        judged = judge_benchmarks(weights, held, settings) if held else []
         rows = table(held) if held else None
         covered = figures.coverage(predict(weights, rows).fails, rows.fails > 0.5) if rows is not None else []
     if len(content) > LARGEST:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from lumni.catalogue.model import Catalogue, Deployment
@@ -33,6 +34,7 @@ class Upstream:
 
     def _load(self) -> None:
         litellm = load_litellm()
+        import_module("openai.resources")  # else the first answer of many providers loads it, and all others wait
         self._router = build_router(litellm, self._catalogue, self._settings)
         self._lane = TranslatedLane(litellm)
 

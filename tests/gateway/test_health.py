@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from lumni.gateway.health import HealthChecks
 from lumni.types import Outcome
 from lumni.upstream.probe import Prober
 from tests.gateway.provider import Clock, provider
+from tests.gateway.stage import entry, model_list, stage
 from tests.upstream.wire import Line, deployment, line
 
 INTERVAL = 60.0
@@ -193,3 +195,21 @@ class Failing(Prober):
             self.fell = True
             raise RuntimeError("a fault in a round")
         return await super().ask(*call)
+
+
+async def test_a_running_gateway_takes_an_account_back_without_a_restart(tmp_path: Path) -> None:
+    """000-16, 000-17: the checks begin with the gateway and end with it."""
+    async with provider(chat=401, models=401) as p:
+        listed = model_list(entry("all", p.base, "one"))
+        async with stage(tmp_path, listed, health_check_interval=0.02) as lumni:
+            assert (await lumni.ask()).status_code == 503
+            async with asyncio.timeout(20):
+                while p.calls["models"] == 0:
+                    await asyncio.sleep(0.01)
+                p.chat = p.models = 200
+                while lumni.services.quota.breakers.state("one") != "closed":
+                    await asyncio.sleep(0.01)
+            assert (await lumni.ask()).status_code == 200
+        called = p.calls["models"]
+        await asyncio.sleep(0.1)
+        assert p.calls["models"] == called

@@ -27,6 +27,14 @@ def test_a_day_s_refusal_says_nothing_of_minutes() -> None:
         assert [w.period for w in inference.refused("p", [word], minute(5), now=0)] == [AT_ONCE]
 
 
+def test_a_refusal_that_blames_the_minute_shows_its_limit_though_it_says_when_to_come_back() -> None:
+    """000-20: else every return would be one too soon."""
+    blamed = Correction("requests", MINUTE, refused=True, reset_in=2.0)
+    assert Correction("requests", MINUTE, limit=30) in Inference().refused("p", [blamed], minute(30), now=0)
+    told = Correction(refused=True, reset_in=2.0)
+    assert [w.period for w in Inference().refused("p", [told], minute(30), now=0)] == [AT_ONCE]
+
+
 def test_an_inferred_limit_grows_while_nothing_is_refused() -> None:
     inference = Inference()
     inference.refused("p", [REFUSED], minute(8), now=0)

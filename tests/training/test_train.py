@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from lumni.errors import InvalidRequest
 from lumni.intelligence import classify
@@ -27,7 +28,7 @@ from lumni.training.judge import predict
 from lumni.training.run import train
 
 ROOT = Path(__file__).parents[2]
-QUICK = Settings(folds=3)
+QUICK = Settings(folds=3, resamples=20)
 EASY, HARD = "What is {}?", "Prove that {} converges, and derive its limit."
 THINGS = ("a list", "the series", "an integral", "gradient descent", "this sum", "a tree", "the mean", "a prime")
 
@@ -72,7 +73,8 @@ def test_what_is_learnt_tells_hard_from_easy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [slice(0, 16), slice(16, 32)])
 def test_rows_of_one_kind_are_enough(kind: slice) -> None:
-    weights = fit(table([example(row) for row in rows()[kind]]), QUICK)
+    with threadpool_limits(limits=1):
+        weights = fit(table([example(row) for row in rows()[kind]]), QUICK)
     found = predict(weights, table([example(row) for row in rows()[kind]]))
     assert found.fails[:8].max() < found.fails[8:].min()
 
