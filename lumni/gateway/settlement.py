@@ -51,7 +51,7 @@ class Case:
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
-        log.received(request, principal.key_id)
+        log.received(request)
         self._record: RequestRecord | None = None
 
     def answered(

@@ -38,10 +38,10 @@ def event(name: str, fields: Mapping[str, object]) -> None:
     logger.info(name, extra={"fields": fields})
 
 
-def received(request: ChatRequest, key_id: str) -> None:
+def received(request: ChatRequest) -> None:
     """Log that a request of a known caller has arrived."""
-    about = {"surface": request.surface, "stream": request.stream, "key_id": key_id}
-    event("request_received", {"request_id": request.request_id, **about})
+    about = {"request_id": request.request_id, "surface": request.surface, "stream": request.stream}
+    event("request_received", about)
 
 
 class LogSink:
