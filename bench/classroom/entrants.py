@@ -90,6 +90,9 @@ class LumniEntrant(Entrant):
 
     def _entries(self, account: Account, lab: Lab) -> list[dict[str, Any]]:
         entries = [_entry(account, model, lab, account.amounts() if self.known else {}) for model in account.models]
+        if self.known and account.limits.get("kind") == "sliding":  # against what is known of some providers
+            for entry in entries:
+                entry["model_info"]["style"] = "sliding"
         if self.known and len(entries) > 1:
             for entry in entries:
                 entry["model_info"]["shared"] = account.name

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.uint32]
 
-WORD_BITS = 14
+WORD_BITS = 13
 CHAR_BITS = 14
 WORD_ORDER = 2
 CHAR_ORDERS = (2, 3, 4, 5)

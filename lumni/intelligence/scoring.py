@@ -36,11 +36,8 @@ def verdict(reading: Reading, weights: Weights) -> Verdict:
     signs = weights.signs[places]
     own = signs.sum(axis=0).tolist()
     words = weights.words(found)
-    exam = logistic(weights.style.bias + own[3])
-    odds = [
-        linear.bias + mine + said
-        for linear, mine, said in zip((weights.exam, weights.classroom, weights.gain), own, words, strict=False)
-    ]
+    odds = [linear.bias + mine + said for linear, mine, said in zip(weights.linears, own, words, strict=True)]
+    exam = logistic(odds[3])
     mean = (exam, 1 - exam)
     factors: defaultdict[str, float] = defaultdict(float)
     factors[START] = mean[0] * weights.exam.bias + mean[1] * weights.classroom.bias

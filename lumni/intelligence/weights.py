@@ -33,55 +33,49 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Style:
-    """How much a turn is asked like a benchmark's question, rather than the way students write: signs only."""
-
-    bias: float
-    signs: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Weights:
     """``exam`` and ``classroom`` give the log-odds that the weak tier fails, each for its own way of asking.
 
-    ``style`` says how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at
-    exam questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
-    ``signs`` of ``LINEARS`` and style, shape (signs, 4), and ``ngrams`` of ``LINEARS`` and an empty one, the four bytes
-    of a bucket as one integer: small enough to stay in a core's cache.
+    ``style`` gives the log-odds that a turn is asked like a benchmark's question, rather than the way students write,
+    and so how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at exam
+    questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
+    ``signs`` has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to
+    stay in a core's cache.
     """
 
     exam: Linear
     classroom: Linear
     gain: Linear
-    style: Style
+    style: Linear
     signs: NDArray[np.float32] = field(init=False)
     ngrams: NDArray[np.uint32] = field(init=False)
 
     def __post_init__(self) -> None:
-        linears = (self.exam, self.classroom, self.gain)
-        signs = np.stack([*(linear.signs for linear in linears), self.style.signs], axis=1)
-        ngrams = np.zeros((BUCKETS, 4), np.int8)
-        for column, linear in enumerate(linears):
-            ngrams[:, column] = linear.ngrams
+        signs = np.stack([linear.signs for linear in self.linears], axis=1)
+        ngrams = np.stack([linear.ngrams for linear in self.linears], axis=1)
         object.__setattr__(self, "signs", signs)
         object.__setattr__(self, "ngrams", ngrams.view(np.uint32).ravel())
 
+    @property
+    def linears(self) -> tuple[Linear, Linear, Linear, Linear]:
+        """The models in the order of ``LINEARS``."""
+        return self.exam, self.classroom, self.gain, self.style
+
     def words(self, found: Ngrams) -> list[float]:
-        """What the n-grams add to each of ``LINEARS``, beyond those of an average prompt."""
+        """What the n-grams add to each of ``linears``, beyond those of an average prompt."""
         four = self.ngrams[found.places].view(np.int8).reshape(-1, 4)
         sums = (found.values @ four.astype(np.float32)).tolist()
-        linears = (self.exam, self.classroom, self.gain)
-        return [total * linear.scale - linear.wording for total, linear in zip(sums, linears, strict=False)]
+        return [total * linear.scale - linear.wording for total, linear in zip(sums, self.linears, strict=True)]
 
 
-LINEARS = ("exam", "classroom", "gain")
+LINEARS = ("exam", "classroom", "gain", "style")
 
 
 def dump(weights: Weights) -> bytes:
     """The weights as a file. The same weights give the same bytes."""
-    meta: dict[str, Any] = {"format": FORMAT, "signs": list(NAMES), "style": weights.style.bias}
-    arrays: dict[str, NDArray[Any]] = {"style_signs": weights.style.signs}
-    for name, linear in zip(LINEARS, (weights.exam, weights.classroom, weights.gain), strict=True):
+    meta: dict[str, Any] = {"format": FORMAT, "signs": list(NAMES)}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, linear in zip(LINEARS, weights.linears, strict=True):
         meta[name] = {"bias": linear.bias, "scale": linear.scale, "wording": linear.wording}
         arrays |= {f"{name}_signs": linear.signs, f"{name}_ngrams": linear.ngrams}
     text = json.dumps(meta, sort_keys=True).encode()
@@ -100,12 +94,11 @@ def parse(content: bytes) -> Weights:
         found = [
             Linear(signs=archive[f"{name}_signs"], ngrams=archive[f"{name}_ngrams"], **meta[name]) for name in LINEARS
         ]
-        style = Style(meta["style"], archive["style_signs"])
     for linear in found:
         if linear.ngrams.shape != (BUCKETS,) or linear.signs.shape != (len(NAMES),):
             message = f"The weights must be {BUCKETS} for n-grams and {len(NAMES)} for signs."
             raise ValueError(message)
-    exam, classroom, gain = found
+    exam, classroom, gain, style = found
     return Weights(exam, classroom, gain, style)
 
 

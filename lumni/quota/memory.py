@@ -59,7 +59,7 @@ class MemoryStore:
         now_ms, pools, need = milliseconds(now), reservation.draw.pools, reservation.draw.need
         actual = need if used is None else used
         for pool, words in route(corrections, pools):
-            self._learn(self._state(pool, now_ms), words, now_ms)
+            self._learn(self._state(pool, now_ms), words, now_ms, reservation.at_ms)
         live = False
         for pool in pools:
             state = self._state(pool, now_ms)
@@ -79,7 +79,8 @@ class MemoryStore:
         return sum(self._configured(pool).advance(milliseconds(now)) for pool in pools)
 
     async def learn(self, pool: Pool, corrections: Sequence[Correction], now: float) -> None:
-        self._learn(self._state(pool, milliseconds(now)), corrections, milliseconds(now))
+        now_ms = milliseconds(now)
+        self._learn(self._state(pool, now_ms), corrections, now_ms, now_ms)
         self._wake([pool])
 
     async def snapshot(self, pools: Sequence[Pool], now: float) -> tuple[WindowState, ...]:
@@ -145,14 +146,14 @@ class MemoryStore:
         state.advance(now)
         return state
 
-    def _learn(self, state: PoolState, corrections: Iterable[Correction], now: int) -> None:
+    def _learn(self, state: PoolState, corrections: Iterable[Correction], now: int, since: int) -> None:
         for word in corrections:
             if word.key:
                 if word.key not in state.meters:
                     state.meters[word.key] = Meter(Window.learned(word.key))
                     state.configure(state.windows or ())
                 meter = state.meters[word.key]
-                meter.learn(word, now, state.reserved(meter.window))
+                meter.learn(word, now, state.reserved(meter.window), since)
             elif word.refused:
                 block = POOL_BLOCK_MS if word.reset_in is None else milliseconds_up(word.reset_in)
                 state.blocked = max(state.blocked, now + block)

@@ -29,7 +29,7 @@ class Flight(NamedTuple):
 
 @dataclass(slots=True)
 class Meter:
-    """Times are milliseconds. ``log`` holds (stamp, amount) in order.
+    """Times are milliseconds. ``log`` holds (stamp, amount) in order; ``dropped`` is when something last left it.
 
     ``debt`` is what a refilling bucket lacks, times its period: whole numbers, so that every store computes the same.
     """
@@ -43,6 +43,7 @@ class Meter:
     debt: int = 0
     debt_at: int = 0
     resets: tuple[int, ...] = ()
+    dropped: int = 0
 
     @property
     def limit(self) -> int | None:
@@ -65,6 +66,7 @@ class Meter:
             self.used -= amount
             gone += 1
         if gone:
+            self.dropped = max(self.dropped, self.drops_at(self.log[gone - 1][0]))
             del self.log[:gone]
 
     def charge(self, amount: int, at: int) -> None:
@@ -135,14 +137,17 @@ class Meter:
                 break
         return max(start, when)
 
-    def learn(self, word: Correction, now: int, reserved: int) -> None:
-        """Take a provider's word; see ``Correction``."""
+    def learn(self, word: Correction, now: int, reserved: int, since: int) -> None:
+        """Take a provider's word; see ``Correction``. What remains was counted at ``since`` or later: if something left
+        the log after that, the word may be older than that, and the next one will tell."""
         reset_in = None if word.reset_in is None else milliseconds_up(word.reset_in)
         if word.limit is not None:
             self.learned_limit = word.limit
         if self.window.style == "fixed" and not self.resets and reset_in:
             self.anchor = now + reset_in
-        limit, remaining = self.limit, 0 if word.refused and word.kind == "requests" else word.remaining
+        limit, remaining = self.limit, None if self.dropped > since else word.remaining
+        if word.refused and word.kind == "requests":
+            remaining = 0
         if remaining is not None and limit is not None:
             foreign = limit - remaining - reserved - self.taken
             by_then = (

@@ -4,7 +4,7 @@
 -- ARGV: operation, request, then the windows of each pool (JSON, read only if needed). Times are milliseconds.
 -- Fields of a pool: b blocked until, R I O amounts in flight, A requests of R that have landed (they are in the logs already),
 -- x the soonest end of a lease, z the next landing, T when its keys were last told
--- to stay; and for each window: u<w> used, o<w> oldest and n<w> newest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
+-- to stay; and for each window: u<w> used, D<w> when something last left its log, o<w> oldest and n<w> newest in its log, b<w> blocked until, l<w> learned limit (-1: only seen), a<w> learned reset,
 -- d<w> debt (amount times period) as of e<w>.
 
 local FIXED, REFILLING = 1, 2
@@ -214,6 +214,7 @@ local function forget(pool, w)
       if drops_at(pool, w, stamp) > now then break end
       left = left - tonumber(string.match(flat[i], ':(%d+)$'))
       gone = gone + 1
+      set(pool, 'D' .. w.key, math.max(pool.fields['D' .. w.key] or 0, drops_at(pool, w, stamp)))
     end
     if gone > 0 then redis.call('ZREMRANGEBYRANK', log, 0, gone - 1) end
   end
@@ -396,7 +397,8 @@ local function finish(pool, id, at, need, actual, counted, over)
   return true
 end
 
-local function learn(pool, key, limit, remaining, reset_in, refused)
+-- What remains was counted at `since` or later: if something left the log after that, the word may be older than that.
+local function learn(pool, since, key, limit, remaining, reset_in, refused)
   if key == '' then
     if refused == 1 then
       set(pool, 'b', math.max(pool.fields.b or 0, now + (reset_in < 0 and POOL_BLOCK or reset_in)))
@@ -415,6 +417,8 @@ local function learn(pool, key, limit, remaining, reset_in, refused)
   if limit >= 0 or not pool.fields['l' .. key] then set(pool, 'l' .. key, limit) end
   if w.style == FIXED and #w.resets == 0 and reset_in > 0 then set(pool, 'a' .. key, now + reset_in) end
   local effective = limit_of(pool, w)
+  local said = remaining
+  if (pool.fields['D' .. key] or 0) > since then remaining = -1 end
   if refused == 1 and w.letter == 'r' then remaining = 0 end
   if remaining >= 0 and effective then
     local foreign, at = effective - remaining - reserved(pool, w) - used(pool, w), now
@@ -425,7 +429,7 @@ local function learn(pool, key, limit, remaining, reset_in, refused)
   if refused == 1 then
     local natural = w.style == FIXED and drops_at(pool, w, now) - now or math.min(w.period, WINDOW_BLOCK)
     set(pool, 'b' .. key, math.max(pool.fields['b' .. key] or 0, now + (reset_in < 0 and natural or reset_in)))
-  elseif reset_in == 0 and limit < 0 and remaining < 0 then
+  elseif reset_in == 0 and limit < 0 and said < 0 then
     set(pool, 'b' .. key, 0)
   end
 end
@@ -482,7 +486,7 @@ function operations.settle(pools)
     pools[i] = load(i)
   end
   for _, word in ipairs(request.words or {}) do
-    learn(pools[word[1]], unpack(word, 2))
+    learn(pools[word[1]], request.at, unpack(word, 2))
   end
   for i = 1, count do
     local pool = pools[i]
@@ -495,7 +499,7 @@ end
 
 function operations.learn(pools)
   pools[1] = load(1)
-  for _, word in ipairs(request.words) do learn(pools[1], unpack(word, 2)) end
+  for _, word in ipairs(request.words) do learn(pools[1], now, unpack(word, 2)) end
   tell()
   return 1
 end

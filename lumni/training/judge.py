@@ -36,7 +36,7 @@ class Figure(NamedTuple):
 
 
 def predict(weights: Weights, examples: Table) -> Predictions:
-    exam = _logistic(weights.style.bias + examples.signs @ weights.style.signs.astype(float))
+    exam = _logistic(_scores(weights.style, examples))
     odds_exam, odds_classroom = _scores(weights.exam, examples), _scores(weights.classroom, examples)
     gain = np.clip(_scores(weights.gain, examples), -1, 1)
     return Predictions(

@@ -91,13 +91,13 @@ async def test_a_key_that_is_still_refused_stays_out_and_says_so() -> None:
         checked(deployment("one", p.base)) as (lane, checks, clock),
     ):
         await fail(lane)
-        clock.now += 599
+        clock.now += 570
         await checks.check()
-        clock.now += 599
+        clock.now += 570
         await fail(lane)
         view = lane.quota.breakers.view("one")
         assert view["last_error"] == f"health check: HTTP 401: {told}"
-        assert view["last_error_at"] == clock.now - 599
+        assert view["last_error_at"] == clock.now - 570
         assert (view["failures"], view["reason"]) == (1, "the account's key was refused")
         assert p.calls["chat"] == 1
 

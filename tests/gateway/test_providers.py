@@ -1,5 +1,6 @@
 """How providers stand, and what an admin sees and does about their breakers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,10 @@ async def test_the_health_report_tells_of_every_part(lumni: Stage, provided: Pro
     assert (await lumni.client.get("/v1/health")).status_code == 401
     assert (await lumni.client.get("/health")).json() == {"status": "ok"}
     assert (await lumni.client.get("/health/ready")).json()["status"] == "ready"
-    await lumni.services.database.close()
 
 
 async def test_the_report_survives_a_dead_database(lumni: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """003-18: it says so with a 200; only ``/health/ready`` answers 503."""
-    import asyncio
 
     async def hang(*_: Any) -> None:
         await asyncio.sleep(60)

@@ -24,6 +24,7 @@ class Meter:
     learned: int | None = None
     anchor: int | None = None
     blocked: int = 0
+    dropped: int = 0
 
     @property
     def limit(self) -> int | None:
@@ -42,7 +43,17 @@ class Meter:
         reset = anchor + (now - guard - anchor) // period * period  # the last one that is surely over
         return stamp >= reset - guard
 
+    def drops_at(self, stamp: int) -> int:
+        period, guard = self.window.period_ms, self.window.guard_ms
+        if self.window.style == "sliding":
+            return stamp + period
+        anchor = round(self.window.anchor * 1000) if self.anchor is None else self.anchor
+        return anchor + ((stamp + guard - anchor) // period + 1) * period + guard
+
     def pass_time(self, now: int) -> None:
+        for entry in self.entries:
+            if entry.amount and not self.counts(entry.stamp, now):
+                self.dropped = max(self.dropped, self.drops_at(entry.stamp))
         self.entries = [entry for entry in self.entries if self.counts(entry.stamp, now)]
         if now > self.bucket_at:
             rate = Fraction(self.limit or 0, self.window.period_ms)
@@ -167,7 +178,7 @@ class Model:
                     self._spend(state, used, now, max(now - ago, hold.at))
         return live
 
-    def learn(self, pool: Pool, word: Correction, now: int) -> None:
+    def learn(self, pool: Pool, word: Correction, now: int, since: int) -> None:
         state = self.pools[pool.id]
         reset_in = None if word.reset_in is None else round(word.reset_in * 1000)
         if not word.key:
@@ -181,7 +192,9 @@ class Model:
             meter.learned = word.limit
         if meter.window.style == "fixed" and reset_in:
             meter.anchor = now + reset_in
-        remaining = 0 if word.refused and word.kind == "requests" else word.remaining
+        remaining = word.remaining if meter.dropped <= since else None
+        if word.refused and word.kind == "requests":
+            remaining = 0
         if remaining is not None and meter.limit is not None:
             foreign = meter.limit - remaining - state.reserved(meter) - -(-meter.used() // 1)
             ends = now + meter.window.period_ms if reset_in is None else now + reset_in

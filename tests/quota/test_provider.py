@@ -211,3 +211,18 @@ def test_calendars(zone: str, period: int, now: str, reset: str) -> None:
     resets = calendar_resets(window, at)
     assert resets[1] <= at < resets[2]
     assert drops_at(window, at, resets) == datetime.fromisoformat(reset).timestamp() * 1000
+
+
+async def test_what_remained_before_a_window_moved_on_is_no_use_of_others() -> None:
+    """000-22: the provider had 2 of 2 taken when it answered; one has left since, so its word is too old."""
+    pool, store = Pool("p", (Window("requests", 60, 2),)), MemoryStore()
+    draws = [Draw("d", (pool,))]
+    assert isinstance(await store.reserve(draws, 0.5, lease=0), Granted)
+    last = await store.reserve(draws, 60, lease=60)
+    assert isinstance(last, Granted)
+    await store.settle(last.reservation, 61, corrections=[Correction("requests", 60, 2, 0, 60)])
+    assert (await store.snapshot([pool], 61))[0].left == 1
+    another = await store.reserve(draws, 62, lease=60)
+    assert isinstance(another, Granted)
+    await store.settle(another.reservation, 63, corrections=[Correction("requests", 60, 2, 0, 60)])
+    assert (await store.snapshot([pool], 63))[0].left == 0

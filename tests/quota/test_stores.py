@@ -115,7 +115,7 @@ class Agreement(RuleBasedStateMachine):
         actual = used or ours.draw.need
         for pool, own in route(words, ours.draw.pools):
             for word in own:
-                self.model.learn(pool, word, self.now)
+                self.model.learn(pool, word, self.now, ours.at_ms)
         live = self.model.settle(ours.id, ours.draw, actual, self.now, round(ago * 1000))
         self.exact = self.exact and not words and ours.draw.need.covers(actual)
         arguments = {"used": used, "counted_ago": ago, "corrections": words}
@@ -133,7 +133,7 @@ class Agreement(RuleBasedStateMachine):
     @rule(pool=st.sampled_from(ALL), word=corrections)
     def learn(self, pool: Pool, word: Correction) -> None:
         self.exact = False
-        self.model.learn(pool, word, self.now)
+        self.model.learn(pool, word, self.now, self.now)
         self.runner.run(self.memory.learn(pool, [word], self.time))
         self.runner.run(self.lua.learn(pool, [word], self.time))
 
