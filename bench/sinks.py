@@ -1,7 +1,6 @@
 """CPU time that each sink takes for one record, in microseconds: ``uv run python -m bench.sinks``."""
 
 import asyncio
-import logging
 import statistics
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.settlement import Sink
 from lumni.settings import Settings
+from lumni.telemetry import log
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.portkey import make_portkey
@@ -58,16 +58,17 @@ async def main() -> None:
             for n in range(DEPLOYMENTS)
         )
     )
-    logging.basicConfig(level="INFO", filename="/dev/null")
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings.model_validate({"data_dir": Path(folder), "portkey_api_key": "k", "portkey_enabled": True})
+    with tempfile.TemporaryDirectory() as folder, Path("/dev/null").open("w", encoding="utf-8") as nowhere:
+        given = {"data_dir": Path(folder), "portkey_api_key": "k", "portkey_enabled": True, "log_format": "json"}
+        settings = Settings.model_validate(given)
+        log.configure(settings, stream=nowhere)
         portkey = make_portkey(settings, catalogue)
         assert portkey is not None
         sinks: dict[str, Sink] = {
             "Prometheus": Metrics(catalogue),
             "JSON figures": Recent(),
             "Portkey": portkey,
-            "log": LogSink(),
+            "log": LogSink(catalogue),
         }
         for name, sink in sinks.items():
             print(f"{name:14}{microseconds(sink):7.1f} µs")

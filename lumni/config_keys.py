@@ -15,6 +15,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "server.responseMetadata": "response_metadata",
     "server.drainTimeout": "drain_timeout",
     "server.logLevel": "log_level",
+    "server.logFormat": "log_format",
     "auth.unifiedApiKey": "unified_api_key",
     "auth.secretKey": "secret_key",
     "litellm.configPath": "litellm_config",

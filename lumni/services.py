@@ -83,7 +83,7 @@ class Services:
             health.start()
             opened.push_async_callback(health.close)
             metrics, recent = Metrics(catalogue), Recent()
-            sinks: list[Sink] = [writer, metrics, recent, LogSink()]
+            sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
             outboxes = []
             if portkey := make_portkey(settings, catalogue, worker):
                 portkey.outbox.start()

@@ -46,7 +46,6 @@ def serve(
 async def run(settings: "Settings", post: "Post | None" = None) -> None:
     """Serve in this process until a signal; ``post`` is its place among several, if there are."""
     import asyncio
-    import logging
     import math
     import signal
     from functools import partial
@@ -56,11 +55,12 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
     from lumni.api.protocol import BoundedProtocol
     from lumni.app import create_app
     from lumni.services import Services
+    from lumni.telemetry import log
 
-    who = f" worker {post.number}" if post else ""
-    logging.basicConfig(level=settings.log_level, format=f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    services = await Services.start(settings, worker=post.number if post else None)
+    worker = post.number if post else None
+    scrub = log.configure(settings, worker)
+    services = await Services.start(settings, worker)
+    scrub.add(log.secrets_of(services.catalogue))
     try:
         config = uvicorn.Config(
             create_app(services),

@@ -12,6 +12,7 @@ from lumni.gateway.admission import Admission
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
+from lumni.telemetry import log
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 
@@ -51,6 +52,7 @@ class Case:
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
+        log.received(request)
         self._record: RequestRecord | None = None
 
     def answered(

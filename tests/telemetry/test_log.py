@@ -1,0 +1,162 @@
+"""What the log tells, and what it never does."""
+
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lumni.settings import Settings
+from lumni.telemetry import log
+from lumni.telemetry.log import LogSink, Scrubber
+from lumni.types import Outcome, RequestRecord
+from tests.gateway.provider import Provider, provider
+from tests.gateway.stage import entry, model_list, stage
+from tests.telemetry.records import attempt, catalogue, failure, record
+
+Lines = list[dict[str, Any]]
+KEY = "lumni-key-of-the-gateway"
+
+
+@pytest.fixture(autouse=True)
+def undisturbed() -> Iterator[None]:
+    """The process's log as it was before."""
+    root = logging.getLogger()
+    handlers, level, http = root.handlers[:], root.level, logging.getLogger("httpx").level
+    root.handlers = []
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.getLogger("httpx").setLevel(http)
+
+
+@pytest.fixture
+async def provided() -> AsyncIterator[Provider]:
+    async with provider() as made:
+        yield made
+
+
+def configured(stream: io.StringIO, worker: int | None = None, **settings: Any) -> Scrubber:
+    given = {"log_format": "json", "unified_api_key": KEY, **settings}
+    return log.configure(Settings.model_validate(given), worker, stream)
+
+
+def told(*records: RequestRecord) -> Lines:
+    stream = io.StringIO()
+    configured(stream)
+    sink = LogSink(catalogue())
+    for one in records:
+        sink.write(one)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("written", "event"),
+    [
+        (record(), "response_generated"),
+        (record(outcome=Outcome.CACHED, cached=True, attempts=()), "cache_hit"),
+        (failure(Outcome.RATE_LIMITED, status=429), "rate_limit_exceeded"),
+        (failure(Outcome.UNAVAILABLE), "request_failed"),
+        (failure(Outcome.DISCONNECTED, status=499), "request_failed"),
+        (failure(Outcome.BAD_REQUEST, status=400), "request_failed"),
+    ],
+)
+def test_every_end_of_a_request_is_an_event(written: RequestRecord, event: str) -> None:
+    """003-33"""
+    line = told(written)[0]
+    assert (line["event"], line["request_id"], line["status"]) == (event, "req-1", written.status)
+    assert (line["level"], line["logger"], line["outcome"]) == ("INFO", "lumni.requests", written.outcome)
+
+
+def test_costs_are_an_event_where_they_are_known() -> None:
+    """003-33"""
+    assert [line["event"] for line in told(record(), record(list_cost=None, billed_cost=None), failure())] == [
+        "response_generated", "cost_tracked", "response_generated", "request_failed",
+    ]  # fmt: skip
+    cost = told(record(list_cost=1_500_000))[1]
+    assert (cost["list_cost_usd"], cost["billed_cost_usd"]) == ("0.001500000", "0.000000000")
+
+
+async def test_one_id_is_in_the_log_the_answer_and_the_database(provided: Provider, tmp_path: Path) -> None:
+    """003-34, 003-06: and nothing of a person, a prompt, an answer or a key is in any line."""
+    async with stage(tmp_path, model_list(entry("all", provided.base, "one"))) as lumni:
+        stream = io.StringIO()
+        configured(stream)
+        answer = await lumni.ask("ada", user="grace")
+        provided.chat, provided.message = 503, "a text of the provider"
+        await lumni.ask("class", user="alan", model="all")
+        await lumni.ask("ben", model="Ada Lovelace")
+        id_ = answer.headers["x-lumni-request-id"]
+        await lumni.services.writer.flush()
+        kept = await lumni.services.database.records.get(id_)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines if line.get("request_id") == id_] == [
+        "request_received",
+        "response_generated",
+    ]
+    assert kept is not None
+    assert [line["event"] for line in lines].count("request_failed") == 2
+    private = ('"ada', '"ben', "grace", "alan", "Lovelace", "hello", "key-of-one", "a text of the provider")
+    assert not [text for text in private if text in stream.getvalue()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"calling with {KEY}",
+        "the headers were Authorization: Bearer abcdefgh12345678",
+        "GET https://example.org/v1?key=abcd1234&x=1",
+        "GET https://example.org/v1?api_key=abcd1234",
+        "postgresql://lumni:hunter22@db/lumni",
+        "gsk_abcdefghijklmnop1234 is wrong",
+        "learned later: of-a-provider-0001",
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_secrets_are_taken_out_of_every_text(text: str, form: str) -> None:
+    """003-06: whoever logs it, also in an exception."""
+    stream = io.StringIO()
+    configured(stream, log_format=form).add(["of-a-provider-0001"])
+    logging.getLogger("anybody").warning(text)
+    try:
+        raise RuntimeError(text)
+    except RuntimeError:
+        logging.getLogger("anybody").exception("failed")
+    written = stream.getvalue()
+    secrets = (KEY, "abcdefgh12345678", "abcd1234", "hunter22", "gsk_abc", "of-a-provider-0001")
+    assert not [secret for secret in secrets if secret in written]
+    assert written.count(log.REDACTED) >= 2
+    assert "RuntimeError" in written
+
+
+def test_words_are_left_alone() -> None:
+    text = "worker 2 was ended by SIGKILL; another one starts in 1 s, see https://example.org/a?b=c and task-3"
+    assert Scrubber([])(text) == text
+
+
+def test_lines_are_one_each_and_name_their_worker() -> None:
+    """003-06: a text with line breaks can't pretend to be another line."""
+    stream = io.StringIO()
+    configured(stream, worker=2)
+    logging.getLogger("anybody").error("one\ntwo %s", "three")
+    [line] = [json.loads(one) for one in stream.getvalue().splitlines()]
+    assert (line["event"], line["worker"], line["level"]) == ("one\ntwo three", 2, "ERROR")
+
+
+def test_the_console_says_the_same_for_the_eye() -> None:
+    stream = io.StringIO()
+    configured(stream, worker=2, log_format="console")
+    LogSink(catalogue()).write(record(attempts=(attempt(),)))
+    line = stream.getvalue().splitlines()[0]
+    assert "INFO worker 2 lumni.requests: response_generated request_id=req-1" in line
+    assert "deployment=d0" in line
+
+
+def test_a_higher_level_silences_events() -> None:
+    stream = io.StringIO()
+    configured(stream, log_level="WARNING")
+    LogSink(catalogue()).write(record())
+    assert stream.getvalue() == ""
