@@ -151,7 +151,7 @@ Level = Literal["empty", "full"] | Share
 class WhatIfRequest(BaseModel):
     """Suppositions about a choice; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     weights: dict[Part, Annotated[float, Field(ge=0, le=1000)]] | None = Field(
         None, description="Of the score's parts, relative to each other; those left out weigh nothing."

@@ -15,14 +15,16 @@ LONGEST_SECONDS = 300
 
 
 def things(gateway: Gateway) -> dict[str, str]:
-    """A course, a student and two keys that are there, for routes whose paths name them."""
+    """A course, a student, two keys and a request that are there, for routes whose paths name them."""
     headers = {"authorization": f"Bearer {gateway.key}"}
     with httpx.Client(base_url=gateway.url, headers=headers, timeout=60) as client:
         client.post("/admin/courses", json={"id": "generated"})
         student = client.post("/admin/courses/generated/students", json={"email": "generated@school.example"})
         keys = [client.post("/admin/courses/generated/keys", json={"name": name}) for name in ("rotated", "revoked")]
+        body = {"model": "auto", "messages": [{"role": "user", "content": "Hi!"}]}
+        asked = client.post("/v1/chat/completions", json=body).headers["x-lumni-request-id"]
     rotated, revoked = [key.json()["id"] for key in keys]
-    return {"STUDENT": student.json()["id"], "ROTATED": rotated, "REVOKED": revoked}
+    return {"STUDENT": student.json()["id"], "ROTATED": rotated, "REVOKED": revoked, "REQUEST_ID": asked}
 
 
 def test_the_document_is_kept(lab_gateway: Gateway, tmp_path: Path) -> None:
