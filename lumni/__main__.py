@@ -4,13 +4,16 @@ import typer
 
 from lumni.cli.ask import ask
 from lumni.cli.classify import classify
+from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
 from lumni.cli.explain import explain
+from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
 from lumni.cli.serve import serve
+from lumni.cli.student import app as student
 from lumni.cli.train import train
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
@@ -24,8 +27,9 @@ app = typer.Typer(
 )
 for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
-app.add_typer(lab, name="lab")
-app.add_typer(portkey, name="portkey")
+groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey}
+for name, group in groups.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -4,7 +4,22 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from lumni import __version__
-from lumni.api import chat, completion, docs, documents, errors, explain, health, metrics, middleware, models, quota
+from lumni.api import (
+    chat,
+    claim,
+    completion,
+    docs,
+    documents,
+    errors,
+    explain,
+    health,
+    keys,
+    metrics,
+    middleware,
+    models,
+    people,
+    quota,
+)
 from lumni.services import Services
 
 DESCRIPTION = """
@@ -21,7 +36,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     app.state.services = services
-    for surface in (chat, completion, models, quota, explain, health, metrics, docs):
+    for surface in (chat, completion, models, quota, explain, people, keys, claim, health, metrics, docs):
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)

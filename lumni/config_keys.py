@@ -17,6 +17,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "server.logLevel": "log_level",
     "server.logFormat": "log_format",
     "auth.unifiedApiKey": "unified_api_key",
+    "auth.secretKey": "secret_key",
     "litellm.configPath": "litellm_config",
     "routing.requestTimeout": "request_timeout",
     "routing.attemptTimeout": "attempt_timeout",

@@ -9,6 +9,7 @@
     ├── NotFound                404
     │   └── ModelNotFound       404
     ├── MethodNotAllowed        405
+    ├── Conflict                409  what is there already stands in the way
     ├── RequestTooLarge         413
     ├── HeadersTooLarge         431
     ├── RateLimited             429  a retry helps after ``retry_after`` seconds
@@ -114,6 +115,12 @@ class MethodNotAllowed(LumniError):
     status = 405
     type = "invalid_request_error"
     code = "method_not_allowed"
+
+
+class Conflict(LumniError):
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
 
 
 class RequestTooLarge(LumniError):

@@ -5,6 +5,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pydantic import SecretStr
+
+from lumni.catalogue.allowlist import unknown
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
@@ -15,6 +18,8 @@ from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring
+from lumni.people.secret import open_secret
+from lumni.people.service import People
 from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
@@ -35,6 +40,7 @@ class Services:
     settings: Settings
     catalogue: Catalogue
     keyring: Keyring
+    people: People
     new_key: str | None
     quota: Quota
     upstream: Upstream
@@ -55,14 +61,15 @@ class Services:
         ``worker`` is this process's number, if several have the settings in common.
         """
         catalogue = load_catalogue(settings, os.environ)
-        configured = settings.unified_api_key.get_secret_value() if settings.unified_api_key else None
-        keyring, new_key = open_keyring(configured, settings.data_dir)
         async with AsyncExitStack() as opened:
             upstream = Upstream(catalogue, settings)
             opened.push_async_callback(upstream.close)
             await upstream.start()
             database = await Database.open(settings)
             opened.push_async_callback(database.close)
+            keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
+            opened.push_async_callback(keyring.close)
+            people = make_people(settings, catalogue, database, keyring)
             writer = RecordWriter(database.records.add)
             writer.start()
             opened.push_async_callback(writer.close)
@@ -89,10 +96,21 @@ class Services:
             pipeline = Pipeline(planner, quota, upstream, sinks)
             closing = opened.pop_all()
         return cls(
-            settings, catalogue, keyring, new_key, quota, upstream, database, writer, metrics, recent, tuple(outboxes),
-            planner, pipeline, closing,
+            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, recent,
+            tuple(outboxes), planner, pipeline, closing,
         )  # fmt: skip
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
         await self._closing.aclose()
+
+
+def make_people(settings: Settings, catalogue: Catalogue, database: Database, keyring: Keyring | None = None) -> People:
+    """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
+    secret = open_secret(_plain(settings.secret_key), settings.data_dir)
+    changed = keyring.expire if keyring else lambda: None
+    return People(database.people, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -21,6 +21,7 @@ from lumni.types import RoutingStrategy, spell_strategy
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
+SECRET_LENGTH = 32
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -116,6 +117,7 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104  (a server; every route needs a key)
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     unified_api_key: SecretStr | None = Field(None, description="The one key that opens everything. Made if absent.")
+    secret_key: SecretStr | None = Field(None, description="Keys pseudonyms and claim codes. Made if absent.")
     litellm_config: Path | None = Field(None, description="The model list. Default: ./litellm_config.yaml, else ours.")
     data_dir: Path = Field(Path(".lumni"), description="Where SQLite, the key's hash and spools live.")
     database_url: SecretStr | None = Field(None, description="PostgreSQL; SQLite in `data_dir` without it.")
@@ -254,6 +256,13 @@ class Settings(BaseSettings):
         allowed = DATABASE_SCHEMES if info.field_name == "database_url" else REDIS_SCHEMES
         if value is not None and urlsplit(value.get_secret_value()).scheme not in allowed:
             raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SECRET_LENGTH:
+            raise ValueError(f"must be random and have at least {SECRET_LENGTH} characters")
         return value
 
     @field_validator("workers")

@@ -41,12 +41,20 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking. ``key_id`` names the key without revealing it."""
+    """Who is asking. ``key_id`` names the key without revealing it, ``student`` is a pseudonym.
+
+    A model must be on each of the ``allowlists``. ``concurrency`` is how many upstream calls may run at once, ``None``:
+    as many as for any student. ``weight`` and ``priority`` are the course's, for the queue.
+    """
 
     key_id: str
     role: Role = "student"
     student: str | None = None
     course: str | None = None
+    allowlists: tuple[tuple[str, ...], ...] = ()
+    concurrency: int | None = None
+    weight: float = 1.0
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

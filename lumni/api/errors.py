@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lumni.api.schemas import ErrorBody
@@ -22,6 +23,7 @@ _MEANINGS = {
     403: "The key may not do this.",
     404: "There is no such model or route.",
     405: "The route has no such method.",
+    409: "What is there already stands in the way.",
     413: "The body is larger than the gateway accepts.",
     429: "Out of quota for now; `retry-after` says for how long.",
     431: "The request line and headers are larger than the gateway accepts.",
@@ -57,23 +59,36 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return response(InvalidRequest("The body is not valid JSON.", code="invalid_json"))
         param = ".".join(str(part) for part in first["loc"][1:])
         return response(InvalidRequest(f"{param}: {first['msg']}.", param=param))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         known: LumniError
+        headers = error.headers
         if error.status_code == 404:
             known = NotFound(f"There is no {request.url.path} here. GET /docs lists what there is.")
         elif error.status_code == 405:
             known = MethodNotAllowed(f"{request.method} is not possible on {request.url.path}.")
+            headers = {"allow": ", ".join(sorted(_methods(request)))}
         else:
             known = InvalidRequest(str(error.detail))
-        return response(known, error.headers)
+        return response(known, headers)
 
     @app.exception_handler(ClientDisconnect)
     async def on_gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=499)
+
+
+def _methods(request: Request) -> set[str]:
+    """What is possible on the path, on all of its routes together; Starlette tells those of the first one only."""
+    return {
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    }
 
 
 class Faults:

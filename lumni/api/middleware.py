@@ -5,11 +5,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lumni.api import errors
 from lumni.api.wire import client_request_id, new_request_id
-from lumni.errors import AuthenticationFailed, HeadersTooLarge, RequestTooLarge
+from lumni.errors import AuthenticationFailed, HeadersTooLarge, LumniError, RequestTooLarge
 from lumni.people.keyring import Keyring
 
 PUBLIC_PATHS = frozenset(
-    {"/health", "/health/ready", "/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
+    {
+        "/health",
+        "/health/ready",
+        "/claim",
+        "/openapi.json",
+        "/docs",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/swagger-ui.css",
+    }
 )
 
 
@@ -88,7 +96,7 @@ class Limits:
 class Authentication:
     """A key for every route but the public ones, as ``Authorization: Bearer …`` or ``x-api-key``.
 
-    On public routes a key is optional: it only shows more.
+    On public routes a key is optional: it only shows more, and one that can't be used shows nothing.
     """
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
@@ -102,10 +110,14 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        presented = _presented_key(Headers(scope=scope))
-        scope["lumni.principal"] = self._keyring.authenticate(presented) if presented else None
-        if scope["lumni.principal"] is None and scope["path"] not in PUBLIC_PATHS:
-            await errors.response(_refusal(presented))(scope, receive, send)
+        presented, refusal, principal = _presented_key(Headers(scope=scope)), None, None
+        try:
+            principal = await self._keyring.authenticate(presented) if presented else None
+        except LumniError as error:
+            refusal = error
+        scope["lumni.principal"] = principal
+        if principal is None and scope["path"] not in PUBLIC_PATHS:
+            await errors.response(refusal or _refusal(presented))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from lumni.api.errors import documented
+from lumni.catalogue.allowlist import allowed
 from lumni.catalogue.model import Deployment
 from lumni.errors import ModelNotFound
 from lumni.money import to_usd
 from lumni.services import Services
-from lumni.types import Json
+from lumni.types import Json, Principal
 
 router = APIRouter(tags=["models"])
 _CHOOSERS = {
@@ -21,23 +22,36 @@ _CHOOSERS = {
 
 @router.get("/v1/models", responses=documented(401), operation_id="listModels", summary="List models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """`auto`, `fast` and `powerful`, then every model group that is enabled, in OpenAI's list shape."""
+    """`auto`, `fast` and `powerful`, then every model group that is enabled for this key, in OpenAI's list shape."""
     services: Services = request.app.state.services
-    return {"object": "list", "data": _choosers(services) + [_group(name, members) for name, members in
-                                                            services.catalogue.groups.items()]}  # fmt: skip
+    ids = _allowed(request)
+    groups = ((name, _only(members, ids)) for name, members in services.catalogue.groups.items())
+    listed = [_group(name, members) for name, members in groups if members]
+    return {"object": "list", "data": _choosers(services) + listed}
 
 
 @router.get("/v1/models/{model:path}", responses=documented(401, 404), operation_id="getModel", summary="One model")
 async def get_model(model: Annotated[str, Path(examples=["auto"])], request: Request) -> dict[str, Any]:
-    """One model by any name that a request may use. Unknown names get a 404."""
+    """One model by any name that a request may use. Unknown names, and those not for this key, get a 404."""
     services: Services = request.app.state.services
     for chooser in _choosers(services):
         if chooser["id"] == model:
             return chooser
-    members = services.catalogue.resolve(model)
+    members = _only(services.catalogue.resolve(model), _allowed(request))
     if not members:
         raise ModelNotFound(f"There is no model {model!r} here. GET /v1/models lists them.", param="model")
     return _group(model, members)
+
+
+def _allowed(request: Request) -> frozenset[str] | None:
+    """Ids of the deployments that the key may use, ``None`` for all."""
+    services: Services = request.app.state.services
+    principal: Principal = request.scope["lumni.principal"]
+    return allowed(principal.allowlists, services.catalogue)
+
+
+def _only(members: tuple[Deployment, ...], ids: frozenset[str] | None) -> tuple[Deployment, ...]:
+    return members if ids is None else tuple(member for member in members if member.id in ids)
 
 
 def _choosers(services: Services) -> list[Json]:

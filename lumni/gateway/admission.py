@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from lumni.errors import LimitsUnavailable, RateLimited
+from lumni.errors import LimitsUnavailable, PermissionDenied, RateLimited
 from lumni.quota.limits import Allowance
 from lumni.quota.service import Quota
 from lumni.quota.ticket import Ticket
@@ -41,8 +41,11 @@ def limits_of(principal: Principal, label: str | None) -> tuple[str, str]:
 async def enter(quota: Quota, request: ChatRequest, principal: Principal) -> Admission:
     """Count the request against its key's burst and its student's minute and hour.
 
-    Raises :class:`RateLimited`, and :class:`LimitsUnavailable` when nothing is known of any limit.
+    Raises :class:`RateLimited`, :class:`PermissionDenied` for keys that may only look, and
+    :class:`LimitsUnavailable` when nothing is known of any limit.
     """
+    if principal.role == "monitor":
+        raise PermissionDenied("This key is for monitoring: it may look, but ask no model.")
     if quota.stranded and not await quota.shared_within(min(STRANDED_PATIENCE, _left(request))):
         raise LimitsUnavailable(
             "The limits are kept in Redis, which the gateway can't reach yet; without it nobody knows what is left. "
@@ -58,7 +61,17 @@ async def enter(quota: Quota, request: ChatRequest, principal: Principal) -> Adm
     if not allowance.allowed:
         raise _over(allowance)
     lease = request.deadline - request.received + LEASE_GRACE
-    return Admission(Ticket(person, request.deadline, lease=lease, capped=tier != "admin"), allowance.headers())
+    ticket = Ticket(
+        person,
+        request.deadline,
+        weight=principal.weight,
+        priority=principal.priority,
+        lease=lease,
+        capped=tier != "admin" or principal.concurrency is not None,
+        cap=principal.concurrency,
+        holder=principal.key_id if principal.concurrency is not None and principal.student is None else "",
+    )
+    return Admission(ticket, allowance.headers())
 
 
 def _left(request: ChatRequest) -> float:

@@ -66,6 +66,7 @@ class Planner:
             availability=self._availability(request.body, standings),
             person=principal.student or (request.label if principal.role == "admin" else None),
             role=principal.role,
+            allowlists=principal.allowlists,
             scores=self._scores,
             weights=self._switches.weights,
             classifying=self._switches.classifying,

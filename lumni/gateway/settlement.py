@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # How a request ended by the status of its error, where that is not the last attempt's doing.
 _REFUSED = {
     400: Outcome.BAD_REQUEST,
+    403: Outcome.AUTH,
     404: Outcome.NOT_FOUND,
     413: Outcome.BAD_REQUEST,
     429: Outcome.RATE_LIMITED,

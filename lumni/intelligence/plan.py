@@ -1,7 +1,7 @@
 """From a request to ranked deployments with reasons: the whole thought, in one straight line."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -45,6 +45,7 @@ def plan(
     needs: Needs | None = None,
     person: str | None = None,
     role: Role = "student",
+    allowlists: Sequence[Sequence[str]] = (),
     scores: Scores | None = None,
     weights: Mapping[str, float] | None = WEIGHTS,
     classifying: Classifying = "auto",
@@ -57,7 +58,8 @@ def plan(
     deployment id; what is absent counts as free. ``needs`` replaces the estimate from ``body``. ``scores`` say how
     good a model is in the task's domain; without them that is unknown of all.
 
-    ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners.
+    ``person`` is the student or label who asks, and ``role`` hers: personal accounts serve only their owners. What is
+    not on each of the ``allowlists`` serves nobody here.
 
     ``weights`` are those of the score's parts; without them the model list's own order decides, as it does when
     anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what.
@@ -67,13 +69,13 @@ def plan(
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
-        PermissionDenied: only personal accounts of others could serve it.
+        PermissionDenied: only personal accounts of others could serve it, or an allowlist leaves it out.
         InvalidRequest: an unknown provider, or one that can't serve it and no fallback.
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
     asked = names.tier_of(requested, catalogue) or hint
-    ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role)
+    ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists)
     try:
         thread = read(body)
         last = look(thread.last, body)
@@ -105,6 +107,7 @@ class _Ask(NamedTuple):
     availability: Mapping[str, Availability]
     person: str | None
     role: Role
+    allowlists: Sequence[Sequence[str]]
 
     @property
     def automatic(self) -> bool:
@@ -165,6 +168,7 @@ def _eligible(ask: _Ask, stages: tuple[names.Stage, ...]) -> sieve.Sieve:
     """Who may be asked at all, whatever the request needs."""
     found = sieve.of_catalogue((d for stage in stages for d in stage.deployments), ask.requested)
     named = () if ask.automatic else tuple(d.id for d in stages[0].deployments)
+    found = sieve.listed(found, ask.requested, named, ask.allowlists, ask.catalogue)
     found = sieve.permitted(found, ask.requested, named, ask.person, ask.role)
     if ask.preferred and not ask.fallback:
         found = sieve.only_provider(found, ask.preferred, ask.requested)

@@ -1,8 +1,9 @@
 """Who may serve a request: everybody else is excluded, with the reason."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lumni.catalogue.allowlist import allowed
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.terms import NOBODYS, is_nobodys, may_use
 from lumni.errors import InvalidRequest, LumniError, ModelNotFound, PermissionDenied, UnsupportedFeature
@@ -11,6 +12,7 @@ from lumni.intelligence.needs import Misfit, Needs, is_chat, misfit, nobody_fits
 from lumni.types import Role
 
 REASONS_SHOWN = 3
+NOT_LISTED = "it is not on the list of models of this course or key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,27 @@ def of_catalogue(deployments: Iterable[Deployment], requested: str) -> Sieve:
         )
         raise UnsupportedFeature(message, param="model")
     return chat
+
+
+def listed(
+    sieve: Sieve, requested: str, named: Container[str], allowlists: Sequence[Sequence[str]], catalogue: Catalogue
+) -> Sieve:
+    """Without what is not on each of the ``allowlists``.
+
+    Raises:
+        PermissionDenied: nothing is left, or nothing of what was asked for by name (``named``): that a fallback would
+            be allowed doesn't count.
+    """
+    ids = allowed(allowlists, catalogue)
+    if ids is None:
+        return sieve
+    left = sieve.without({d.id: NOT_LISTED for d in sieve.left if d.id not in ids})
+    asked = [d for d in sieve.left if d.id in named] or sieve.left
+    if not any(d.id in ids for d in asked):
+        names = ", ".join(dict.fromkeys(name for names in allowlists for name in names))
+        message = f"Your course doesn't allow '{requested[:80]}'. It allows: {names[:500]}. GET /v1/models lists them."
+        raise PermissionDenied(message, code="model_not_allowed", param="model")
+    return left
 
 
 def permitted(sieve: Sieve, requested: str, named: Container[str], person: str | None, role: Role) -> Sieve:

@@ -28,6 +28,7 @@ from lumni.quota.ticket import NoCapacity, Place, Standby, Ticket
 CLAIM_AFTER = 15.0  # seconds in which others may pass a request that doesn't fit yet
 PROMOTE_AFTER = 20.0  # seconds of waiting that count as one step of course priority
 RESCUE = 15.0  # seconds before its deadline in which a request goes first, unless others would be late for that
+ANSWERING = 2.0  # seconds: who has less time left has none for an answer
 LONGEST_NAP = 1.0  # seconds until the store is asked again although nothing was heard
 PACE_WINDOW = 120.0  # seconds over which grants are counted, to estimate how long a place in line takes
 
@@ -110,15 +111,15 @@ class FairQueue:
 
     async def attempt(self, ticket: Ticket, draws: Sequence[Draw]) -> Lease | Refused:
         """The same without a wait, for a fallback of a request that has already had its turn."""
-        self._start(ticket.student)
+        self._start(ticket)
         try:
             answer = await self._store.reserve(draws, self._clock(), lease=ticket.lease)
         except BaseException:
-            self._end(ticket.student)
+            self._end(ticket)
             raise
         if isinstance(answer, Granted):
             return self._granted(ticket, answer)
-        self._end(ticket.student)
+        self._end(ticket)
         return answer
 
     def place(self, student: str) -> Place | None:
@@ -262,9 +263,9 @@ class FairQueue:
         """Those who must leave soon go first, if at the present pace it makes nobody late who has a better claim."""
         if not any(w.ticket.deadline - now < RESCUE for w in line) or not (pace := self._pace(now)):
             return line
-        timely = in_time([pace * (w.ticket.deadline - now) for w in line])
+        timely = in_time([pace * (w.ticket.deadline - now - ANSWERING) for w in line])
         first = [w for w, can in zip(line, timely, strict=True) if can and w.ticket.deadline - now < RESCUE]
-        return first + [w for w in line if w not in first]
+        return sorted(first, key=lambda w: w.ticket.deadline) + [w for w in line if w not in first]
 
     def _pace(self, now: float) -> float:
         """Grants a second of late; 0 when nobody knows."""
@@ -275,23 +276,29 @@ class FairQueue:
         now = asyncio.get_running_loop().time()
         self._shares.add(ticket.student, cost(granted.reservation.draw.need), now)
         self._grants.append(now)
-        ended = partial(self._end, ticket.student)
+        ended = partial(self._end, ticket)
         return Lease(self._store, self._clock, granted.index, granted.reservation, ended)
 
     def _at_cap(self, waiter: _Waiter) -> bool:
-        return waiter.ticket.capped and self._running.get(waiter.ticket.student, 0) >= self._per_student
+        ticket = waiter.ticket
+        return ticket.capped and self._running.get(_holder(ticket), 0) >= self._cap(ticket)
 
-    def _start(self, student: str) -> None:
-        self._running[student] = self._running.get(student, 0) + 1
+    def _start(self, ticket: Ticket) -> None:
+        holder = _holder(ticket)
+        self._running[holder] = self._running.get(holder, 0) + 1
 
-    def _end(self, student: str) -> None:
-        left = self._running[student] - 1
+    def _end(self, ticket: Ticket) -> None:
+        holder = _holder(ticket)
+        left = self._running[holder] - 1
         if left:
-            self._running[student] = left
+            self._running[holder] = left
         else:
-            del self._running[student]
-        if left == self._per_student - 1:
+            del self._running[holder]
+        if any(_holder(w.ticket) == holder and left == self._cap(w.ticket) - 1 for w in self._waiting):
             self._bell.set()
+
+    def _cap(self, ticket: Ticket) -> int:
+        return self._per_student if ticket.cap is None else ticket.cap
 
     def _no_capacity(self, waiter: _Waiter) -> NoCapacity:
         share, at_cap = self.share(waiter.ticket.student), self._at_cap(waiter)
@@ -306,6 +313,11 @@ class FairQueue:
         fits = Refused(waiter.refusals).wait
         known = [seconds for seconds in (queueing, fits) if seconds is not None]
         return Place(position, max(len(line), 1), max(known) if known else None)
+
+
+def _holder(ticket: Ticket) -> str:
+    """For whom running calls are counted."""
+    return ticket.holder or ticket.student
 
 
 def in_time(deadlines: Sequence[float]) -> list[bool]:

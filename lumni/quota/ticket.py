@@ -10,7 +10,8 @@ class Ticket:
     """Who asks for capacity. ``deadline`` is in seconds of the event loop's clock, ``lease`` in seconds.
 
     ``priority`` is the course's: a higher one is served first. ``weight`` is the student's share relative to others'.
-    ``capped``: the queue's bound of concurrent calls holds for this student.
+    ``capped``: the queue's bound of concurrent calls holds for this student, or ``cap`` in its place. They are counted
+    for the ``holder``, where that is another: a key that several share.
     """
 
     student: str
@@ -19,6 +20,8 @@ class Ticket:
     priority: int = 0
     lease: float = 120.0
     capped: bool = True
+    cap: int | None = None
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from lumni.settings import Settings
 from lumni.storage import migrate
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
+from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 
 WAL_RETRY_SECONDS = 0.05
@@ -22,6 +23,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.records = RecordRepository(engine)
+        self.people = PeopleRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

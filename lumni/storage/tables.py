@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
@@ -50,6 +51,7 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }
 )
 
@@ -117,4 +119,65 @@ model_selections = Table(
     Column("benchmark_score", Numeric(5, 2, asdecimal=False)),
     Column("timestamp", UTCDateTime, nullable=False),
     Index(None, "timestamp"),
+)
+
+courses = Table(
+    "courses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("starts_at", UTCDateTime),
+    Column("ends_at", UTCDateTime),
+    Column("time_zone", Text, nullable=False),
+    Column("models", _json(none_as_null=True)),
+    Column("privacy", Text, nullable=False),
+    Column("weight", Double, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("claim_round", Integer, nullable=False),
+)
+
+students = Table(
+    "students",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("email", Text),
+    Column("name", Text),
+    Column("section", Text),
+    Column("external_id", Text),
+    Column("claimed_at", UTCDateTime),
+    Column("left_at", UTCDateTime),
+    UniqueConstraint("course", "email"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE")),
+    Column("student", ForeignKey("students.id", ondelete="CASCADE")),
+    Column("name", Text),
+    Column("models", _json(none_as_null=True)),
+    Column("concurrency", Integer),
+    Column("starts_at", UTCDateTime),
+    Column("expires_at", UTCDateTime),
+    Column("revoked_at", UTCDateTime),
+    Column("previous_hash", Text),
+    Column("previous_until", UTCDateTime),
+    UniqueConstraint("hash"),
+    Index(None, "course"),
+    Index(None, "student"),
+)
+
+people_version = Table(
+    "people_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
 )

@@ -48,7 +48,7 @@ def test_one_key_opens_everything_in_either_header(lab_gateway: Gateway, anonymo
     assert anonymous.post(CHAT, headers=headers, json=BODY).status_code == 200
 
 
-def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """002-13: every decision is hmac.compare_digest's, over digests of equal length."""
     compared: list[tuple[Any, Any]] = []
 
@@ -58,8 +58,8 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(keyring, "hmac", type("Hmac", (), {"compare_digest": staticmethod(compare)}))
     ring = keyring.Keyring(keyring.hash_key("right"))
-    assert ring.authenticate("right") is not None
-    assert ring.authenticate("r") is None
+    assert await ring.authenticate("right") is not None
+    assert await ring.authenticate("r") is None
     assert [len(a) for a, _ in compared] == [len(b) for _, b in compared] == [64, 64]
 
 

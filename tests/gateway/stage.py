@@ -37,7 +37,7 @@ class _Known:
 
     callers: Callers
 
-    def authenticate(self, presented: str) -> Principal | None:
+    async def authenticate(self, presented: str) -> Principal | None:
         return self.callers.get(presented)
 
 
