@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from lumni.errors import LumniError
 from lumni.settings import Settings
+from lumni.telemetry.metrics import share_between_processes
 
 BACKLOG = 2048
 HEALTHY_SECONDS = 60.0  # who lived that long is replaced at once
@@ -49,6 +50,7 @@ def supervise(settings: Settings) -> int:
     """Run ``settings.workers`` processes until a signal; the exit code. Raises ``LumniError`` if it can't listen."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _listen(settings.host, settings.port) as listener:
+        share_between_processes(settings.data_dir / "metrics")
         return asyncio.run(Supervisor(settings, listener).run())
 
 

@@ -5,12 +5,16 @@ bounds that it advises), and ``lumni_*`` for the rest. No label holds a student,
 a client makes up.
 """
 
+import os
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -29,6 +33,7 @@ TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304,
 OVERHEADS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 WAITS = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable
 CHAT = "chat"  # the one operation of ``gen_ai.operation.name`` so far
 WAITED = 1.0  # milliseconds; less is no wait, only a look at the store
 WELL = frozenset({Outcome.OK, Outcome.CACHED})
@@ -179,8 +184,28 @@ class _Given(Collector):
             yield family
 
 
+def share_between_processes(folder: Path) -> None:
+    """Let processes that are started from now on count together, in files in ``folder``; what is in it is forgotten.
+
+    ``prometheus_client`` wants to know when it is first imported, by the environment.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[SHARED_FOLDER] = str(folder.absolute())
+
+
 def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
-    """The registry, and ``families`` that were read a moment ago, in Prometheus' text format."""
+    """The registry, and ``families`` that were read a moment ago, in Prometheus' text format.
+
+    Where processes count together, all of them are in it.
+    """
+    counted = list(registry.collect())
+    if folder := os.environ.get(SHARED_FOLDER):
+        together = CollectorRegistry()
+        MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
+        shared = list(together.collect())
+        names = {family.name for family in shared}
+        counted = [*shared, *(family for family in counted if family.name not in names)]
     once = CollectorRegistry(auto_describe=False)
-    once.register(_Given([*registry.collect(), *families]))
+    once.register(_Given([*counted, *families]))
     return generate_latest(once)

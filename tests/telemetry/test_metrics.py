@@ -1,11 +1,17 @@
 """What Prometheus is told about requests."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lumni.telemetry.metrics import Metrics, render
+from lumni.telemetry.metrics import SHARED_FOLDER, Metrics, render, share_between_processes
 from lumni.types import Outcome
 from tests.telemetry.records import attempt, catalogue, failure, record
 
+ROOT = Path(__file__).parents[2]
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -124,3 +130,29 @@ def test_no_label_names_a_person_or_a_request() -> None:
     text = render(metrics.registry, ()).decode()
     for private in ("ada", "grace", "key-1", "req-1", "secret-model", "mine", "history"):
         assert f'"{private}"' not in text
+
+
+def test_processes_count_together(tmp_path: Path) -> None:
+    """001-13: several workers' requests are one sum, whichever of them is asked, also of one that has died."""
+    program = """
+import sys
+from lumni.telemetry.metrics import Metrics, render
+from tests.telemetry.records import catalogue, record
+metrics = Metrics(catalogue())
+for _ in range(int(sys.argv[1])):
+    metrics.write(record())
+print(render(metrics.registry, ()).decode())
+"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SHARED_FOLDER, "")  # so that it is put back
+        share_between_processes(tmp_path / "metrics")
+        texts = [
+            subprocess.run(
+                [sys.executable, "-c", program, str(number)], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+            for number in (3, 4)
+        ]
+    assert 'lumni_client_responses_total{outcome="ok",surface="chat.completions"} 3.0' in texts[0]
+    assert 'lumni_client_responses_total{outcome="ok",surface="chat.completions"} 7.0' in texts[1]
+    assert "lumni_overhead_seconds_count 7.0" in texts[1]
+    assert texts[1].count("# TYPE lumni_client_responses_total") == 1
