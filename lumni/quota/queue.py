@@ -28,7 +28,6 @@ from lumni.quota.ticket import NoCapacity, Place, Standby, Ticket
 CLAIM_AFTER = 15.0  # seconds in which others may pass a request that doesn't fit yet
 PROMOTE_AFTER = 20.0  # seconds of waiting that count as one step of course priority
 RESCUE = 15.0  # seconds before its deadline in which a request goes first, unless others would be late for that
-ANSWERING = 2.0  # seconds: who has less time left has none for an answer
 LONGEST_NAP = 1.0  # seconds until the store is asked again although nothing was heard
 PACE_WINDOW = 120.0  # seconds over which grants are counted, to estimate how long a place in line takes
 
@@ -263,9 +262,9 @@ class FairQueue:
         """Those who must leave soon go first, if at the present pace it makes nobody late who has a better claim."""
         if not any(w.ticket.deadline - now < RESCUE for w in line) or not (pace := self._pace(now)):
             return line
-        timely = in_time([pace * (w.ticket.deadline - now - ANSWERING) for w in line])
+        timely = in_time([pace * (w.ticket.deadline - now) for w in line])
         first = [w for w, can in zip(line, timely, strict=True) if can and w.ticket.deadline - now < RESCUE]
-        return sorted(first, key=lambda w: w.ticket.deadline) + [w for w in line if w not in first]
+        return first + [w for w in line if w not in first]
 
     def _pace(self, now: float) -> float:
         """Grants a second of late; 0 when nobody knows."""
