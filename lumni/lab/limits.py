@@ -5,6 +5,7 @@ Three kinds of window: *fixed* (the counter falls to zero when the clock's minut
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,23 +70,23 @@ class Reading:
         return max(0, math.floor(self.limit.amount - self.used + 1e-9))
 
 
-class Window:
+class Window(ABC):
     """One limit's count. Times are in seconds since the epoch and never go back."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
 
+    @abstractmethod
     def used(self, now: float) -> float:
         """How much of the limit is taken at ``now``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, amount: float, now: float) -> None:
         """Take ``amount`` (or give back, when negative)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset_in(self, now: float) -> float:
         """Seconds until nothing is taken, if nothing more comes."""
-        raise NotImplementedError
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` fits; 0 when it does, infinity when it never can."""
@@ -94,8 +95,9 @@ class Window:
         over = self.used(now) + amount - self.limit.amount
         return 0.0 if over <= 1e-9 else self._wait(over, now)
 
+    @abstractmethod
     def _wait(self, over: float, now: float) -> float:
-        raise NotImplementedError
+        """As ``wait``, when ``over`` is what is taken too much."""
 
     def reading(self, now: float) -> Reading:
         return Reading(self.limit, self.used(now), self.reset_in(now))
