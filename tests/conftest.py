@@ -1,7 +1,9 @@
 """Real services for tests. Each starts when the first test asks for it and ends with the session."""
 
+import gc
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +103,14 @@ def lab_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The session's gateway without any provider's key: the lab answers. Leave it as you found it."""
     with Gateway(tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
+
+
+def pytest_sessionfinish() -> None:
+    """Let go, in silence, of the connections that LiteLLM's caches keep to the end: they belong to no test any more.
+
+    What a test leaves open is found while the tests run, and fails them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(5):
+            gc.collect()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lumni.upstream.runtime import load_litellm
+from lumni.upstream.runtime import close_clients, load_litellm
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +25,4 @@ def litellm() -> Any:
 async def hang_up(litellm: Any) -> AsyncIterator[None]:
     """Close the connections that a test's bare calls of LiteLLM leave open, while their event loop is still there."""
     yield
-    await litellm.close_litellm_async_clients()
+    await close_clients(litellm)
