@@ -106,9 +106,9 @@ def lab_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def pytest_sessionfinish() -> None:
-    """Let go, in silence, of the connections that LiteLLM's caches keep to the end: they belong to no test any more.
+    """Collect what is left after the last test without complaint: a whole run once ended with an open connection.
 
-    What a test leaves open is found while the tests run, and fails them.
+    Whose it was isn't known. What the collector meets while tests run still fails them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
