@@ -1,6 +1,7 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
 import os
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,12 +26,19 @@ from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
+from lumni.telemetry.alerts.bell import Bell, Book
+from lumni.telemetry.alerts.channels import make_channels
+from lumni.telemetry.alerts.locks import Role
+from lumni.telemetry.alerts.readings import Readings
+from lumni.telemetry.alerts.rules import Thresholds
+from lumni.telemetry.alerts.watch import Watch
 from lumni.telemetry.log import LogSink
-from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.metrics import Metrics, collect
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
 from lumni.telemetry.recent import Recent
+from lumni.types import AlertSink
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -50,6 +58,7 @@ class Services:
     writer: RecordWriter
     metrics: Metrics
     gauges: Gauges
+    bell: Bell
     recent: Recent
     planner: Planner
     pipeline: Pipeline
@@ -69,6 +78,9 @@ class Services:
             await upstream.start()
             database = await Database.open(settings)
             opened.push_async_callback(database.close)
+            bell = make_bell(settings)
+            bell.start()
+            opened.push_async_callback(bell.close)
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
             opened.push_async_callback(keyring.close)
             people = make_people(settings, catalogue, database, keyring)
@@ -101,15 +113,35 @@ class Services:
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
                 opened.push_async_callback(gauges.processes.close)
+            if settings.alerts_enabled:
+                watch = make_watch(settings, metrics, gauges, bell)
+                watch.start()
+                opened.push_async_callback(watch.close)
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            recent, planner, pipeline, closing,
+            bell, recent, planner, pipeline, closing,
         )  # fmt: skip
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
         await self._closing.aclose()
+
+
+def make_bell(settings: Settings) -> Bell:
+    """Tells of alerts by the channels that the settings name."""
+    book = Book(settings.data_dir / "alerts.json", settings.alert_repeat, time.time)
+    return Bell(make_channels(settings) if settings.alerts_enabled else {}, book)
+
+
+def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: AlertSink) -> Watch:
+    """Raises alerts by what ``/metrics`` shows."""
+
+    async def read() -> Readings:
+        return Readings(collect(metrics.registry, await gauges.families()))
+
+    thresholds = Thresholds(settings.alert_usage, settings.alert_error_rate, settings.alert_latency_ms)
+    return Watch(read, sink, thresholds, Role(settings.data_dir / "alerts.lock"), time.time)
 
 
 def make_people(settings: Settings, catalogue: Catalogue, database: Database, keyring: Keyring | None = None) -> People:

@@ -167,5 +167,6 @@ def secrets_of(catalogue: Catalogue) -> list[str]:
 
 def _secrets(settings: Settings) -> list[str]:
     given: list[Any] = [settings.unified_api_key, settings.portkey_api_key]
+    given += [settings.alert_webhook_url, settings.alert_slack_url, settings.alert_smtp_url]
     given += [provider.api_key for provider in settings.providers.values()]
     return [secret.get_secret_value() for secret in given if secret is not None]
