@@ -11,6 +11,7 @@ from lumni.catalogue.allowlist import unknown
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
@@ -28,6 +29,7 @@ from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
+from lumni.telemetry.processes import Processes, shared_folder
 from lumni.telemetry.recent import Recent
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
@@ -47,8 +49,8 @@ class Services:
     database: Database
     writer: RecordWriter
     metrics: Metrics
+    gauges: Gauges
     recent: Recent
-    outboxes: tuple[Outbox, ...]
     planner: Planner
     pipeline: Pipeline
     _closing: AsyncExitStack
@@ -84,7 +86,7 @@ class Services:
             opened.push_async_callback(health.close)
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
-            outboxes = []
+            outboxes: list[Outbox] = []
             if portkey := make_portkey(settings, catalogue, worker):
                 portkey.outbox.start()
                 opened.push_async_callback(portkey.outbox.close)
@@ -94,10 +96,15 @@ class Services:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             pipeline = Pipeline(planner, quota, upstream, sinks)
+            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            if folder := shared_folder():
+                gauges.processes = Processes(folder, gauges.own)
+                gauges.processes.start()
+                opened.push_async_callback(gauges.processes.close)
             closing = opened.pop_all()
         return cls(
-            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, recent,
-            tuple(outboxes), planner, pipeline, closing,
+            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
+            recent, planner, pipeline, closing,
         )  # fmt: skip
 
     async def stop(self) -> None:

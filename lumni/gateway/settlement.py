@@ -105,6 +105,7 @@ class Case:
             "student": self.principal.student,
             "course": self.principal.course,
             "label": request.label,
+            "assignment": request.assignment or self.principal.assignment,
             "requested_model": request.model,
             "stream": request.stream,
             "latency_ms": self._since(self._now()),

@@ -66,6 +66,7 @@ requests = Table(
     Column("student", Text),
     Column("course", Text),
     Column("label", Text),
+    Column("assignment", Text),
     Column("requested_model", Text, nullable=False),
     Column("stream", Boolean, nullable=False),
     Column("outcome", Text, nullable=False),
