@@ -157,6 +157,7 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
     return scrub
 
 
