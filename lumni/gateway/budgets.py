@@ -1,6 +1,5 @@
 """Budgets on the request's way: held before the call, settled with what the record says."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,8 +12,6 @@ from lumni.gateway.accounts import Account, account_of, bounds_of, budget_json, 
 from lumni.gateway.admission import LEASE_GRACE
 from lumni.people.ledger import Ledger, LedgerStore, new_hold
 from lumni.types import Alert, AlertSink, ChatRequest, Principal, RequestRecord
-
-logger = logging.getLogger(__name__)
 
 Severity = Literal["info", "warning", "critical"]
 THRESHOLDS: tuple[tuple[int, Severity], ...] = ((95, "critical"), (80, "warning"))  # percent
@@ -143,6 +140,5 @@ class Budgets:
             course=budget.course,
             facts=facts,
         )
-        logger.warning("%s: %s", name, alert.message)
         for sink in self._alerts:
             sink.notify(alert)
