@@ -37,11 +37,15 @@ class Pipeline:
         case = Case(request, principal, self._sinks)
         try:
             case.admission = await admission.enter(self._quota, request, principal)
+            case.done("admission")
             case.plan = plan = await self._planner.plan(request, principal)
+            case.done("plan")
             candidates = [candidate.deployment for candidate in plan.candidates]
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
             await turn.lease(candidates, request.deadline)
+            case.done("lease")
             answer = await self._upstream.send(request, candidates, turn, case.attempts)
+            case.done("upstream")
             headers = settlement.headers(answer.deployment, plan, case)
             if isinstance(answer, WholeAnswer):
                 return Reply(headers, body=self._settle(answer, case, plan))
