@@ -15,6 +15,7 @@ def spell_strategy(value: Any) -> Any:
 
 
 Role = Literal["student", "teacher", "admin", "monitor"]
+Privacy = Literal["none", "hash", "redacted", "full"]
 Json = dict[str, Any]
 RoutingStrategy = Literal[
     "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
@@ -45,7 +46,7 @@ class Principal:
 
     A model must be on each of the ``allowlists``. ``concurrency`` is how many upstream calls may run at once, ``None``:
     as many as for any student. ``weight`` and ``priority`` are the course's, for the queue.
-    ``assignment`` is the one that the key was given out for.
+    ``assignment`` is the one that the key was given out for, ``privacy`` what of prompts and answers may be stored.
     """
 
     key_id: str
@@ -57,6 +58,7 @@ class Principal:
     weight: float = 1.0
     priority: int = 0
     assignment: str | None = None
+    privacy: Privacy = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,24 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a request stands in a distributed trace (W3C Trace Context): hexadecimal ids, ``span_id`` is ours.
+
+    ``parent_id`` is the caller's span, if it told one; ``sampled`` is whether spans are to be kept.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None = None
+    sampled: bool = True
+
+    @property
+    def header(self) -> str:
+        """``traceparent`` for whom we call."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +120,7 @@ class ChatRequest:
     metadata_in_body: bool = True
     client_request_id: str | None = None
     assignment: str | None = None
+    trace: Trace | None = None
 
     @property
     def messages(self) -> list[Json]:
@@ -144,7 +165,8 @@ class RequestRecord:
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
     ``ttft_ms`` is the time to the first content of a stream, ``queued_ms`` the time in line for quota. ``reason`` and
     ``benchmark_score`` (0 to 100) are those of the model that was chosen first, and ``decision`` is all that led to it
-    (``lumni.intelligence.archive``).
+    (``lumni.intelligence.archive``). ``steps`` are those of the line with the milliseconds at which each was over; they
+    and ``trace`` are not stored.
     """
 
     request_id: str
@@ -183,6 +205,8 @@ class RequestRecord:
     client_request_id: str | None = None
     decision: Mapping[str, Any] | None = None
     assignment: str | None = None
+    trace: Trace | None = None
+    steps: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
+from lumni.gateway.budgets import Purse
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
@@ -49,11 +50,19 @@ class Case:
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
         self.plan: Plan | None = None
+        self.purse: Purse | None = None
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
+        self._steps: list[tuple[str, float]] = []
         log.received(request)
         self._record: RequestRecord | None = None
+        self.done("read")
+
+    def done(self, step: str) -> None:
+        """Note that a step of the line is over, for traces."""
+        if self.request.trace:
+            self._steps.append((step, self._since(self._now())))
 
     def answered(
         self, answer: WholeAnswer | StreamedAnswer, outcome: Outcome = Outcome.OK, status: int = 200
@@ -112,6 +121,8 @@ class Case:
             "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
+            "trace": request.trace,
+            "steps": tuple(self._steps),
         }
         if plan is not None:
             common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}
@@ -135,6 +146,8 @@ class Case:
             self.turn.close()
         if self._record is None:
             self._record = record
+            if self.purse:
+                self.purse.settle(record)
             for sink in self._sinks:
                 try:
                     sink.write(record)
@@ -218,7 +231,10 @@ def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
         "x-lumni-model": deployment.model,
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-attempts": str(len(case.attempts)),
+        "x-lumni-privacy": case.principal.privacy,
     }
+    if case.purse and case.purse.tokens is not None:
+        values["x-lumni-max-tokens"] = str(case.purse.tokens)
     if plan.classified:
         values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
     limits = case.admission.headers if case.admission else {}

@@ -210,8 +210,8 @@ def share_between_processes(folder: Path) -> None:
     os.environ[SHARED_FOLDER] = str(folder.absolute())
 
 
-def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
-    """The registry, and ``families`` that were read a moment ago, in Prometheus' text format.
+def collect(registry: CollectorRegistry, families: Iterable[Metric]) -> list[Metric]:
+    """All that is known now: the registry, and ``families`` that were read a moment ago.
 
     Where processes count together, all of them are in it.
     """
@@ -222,6 +222,11 @@ def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
         shared = list(together.collect())
         names = {family.name for family in shared}
         counted = [*shared, *(family for family in counted if family.name not in names)]
+    return [*counted, *families]
+
+
+def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
+    """All that is known now in Prometheus' text format."""
     once = CollectorRegistry(auto_describe=False)
-    once.register(_Given([*counted, *families]))
+    once.register(_Given(collect(registry, families)))
     return generate_latest(once)
