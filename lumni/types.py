@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 TaskType = Literal["fast", "powerful"]
 
@@ -15,6 +15,7 @@ def spell_strategy(value: Any) -> Any:
 
 
 Role = Literal["student", "teacher", "admin", "monitor"]
+Privacy = Literal["none", "hash", "redacted", "full"]
 Json = dict[str, Any]
 Lane = Literal["relay", "translated"]
 RoutingStrategy = Literal[
@@ -46,6 +47,7 @@ class Principal:
 
     A model must be on each of the ``allowlists``. ``concurrency`` is how many upstream calls may run at once, ``None``:
     as many as for any student. ``weight`` and ``priority`` are the course's, for the queue.
+    ``assignment`` is the one that the key was given out for, ``privacy`` what of prompts and answers may be stored.
     """
 
     key_id: str
@@ -56,6 +58,8 @@ class Principal:
     concurrency: int | None = None
     weight: float = 1.0
     priority: int = 0
+    assignment: str | None = None
+    privacy: Privacy = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class ChatRequest:
     """One chat request, whatever the surface it came by.
 
     ``body`` is OpenAI's body without Lumni's own fields; unknown fields are kept. ``received`` and ``deadline`` are
-    seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC).
+    seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC). ``assignment`` is what the client
+    says that it works on.
     """
 
     request_id: str
@@ -97,6 +102,7 @@ class ChatRequest:
     surface: str = "chat.completions"
     metadata_in_body: bool = True
     client_request_id: str | None = None
+    assignment: str | None = None
 
     @property
     def messages(self) -> list[Json]:
@@ -182,3 +188,28 @@ class RequestRecord:
     attempts: tuple[Attempt, ...] = ()
     client_request_id: str | None = None
     decision: Mapping[str, Any] | None = None
+    assignment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that people should look at.
+
+    ``name`` says of which kind it is (``budget_threshold``), ``subject`` what it is about: two of one name and subject
+    are the same alert, raised again. ``message`` is a sentence for people; ``facts`` are JSON. Neither has the name or
+    address of a student.
+    """
+
+    name: str
+    subject: str
+    message: str
+    raised_at: datetime
+    severity: Literal["info", "warning", "critical"] = "warning"
+    course: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AlertSink(Protocol):
+    """Takes alerts without making anybody wait; never raises."""
+
+    def notify(self, alert: Alert) -> None: ...

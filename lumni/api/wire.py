@@ -20,6 +20,7 @@ from lumni.types import ChatRequest, Json, TaskType, spell_strategy
 OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni", "what_if"})
 MAX_DEPTH = 100
 LABEL_LENGTH = 256
+_ASSIGNMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -112,6 +113,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         strategy=spell_strategy(body.get("routing_strategy")),
         fallback=body.get("fallback") is not False,
         label=_label(body),
+        assignment=_assignment(headers),
         metadata_in_body=shown and settings.response_metadata,
     )
 
@@ -136,6 +138,15 @@ def refused(body: Json, envelope: Envelope) -> ChatRequest:
 def _label(body: Json) -> str | None:
     user = body.get("user")
     return user[:LABEL_LENGTH] if isinstance(user, str) else None
+
+
+def _assignment(headers: Mapping[str, str]) -> str | None:
+    """Raises :class:`InvalidRequest` for what can be no assignment's id."""
+    given = headers.get("x-lumni-assignment")
+    if given and not _ASSIGNMENT.fullmatch(given):
+        message = "x-lumni-assignment: an assignment's id has small letters, digits and dashes, at most 63."
+        raise InvalidRequest(message, param="x-lumni-assignment")
+    return given or None
 
 
 def new_request_id() -> str:

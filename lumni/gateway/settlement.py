@@ -9,6 +9,7 @@ from urllib.parse import quote
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
+from lumni.gateway.budgets import Purse
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
@@ -49,6 +50,7 @@ class Case:
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
         self.plan: Plan | None = None
+        self.purse: Purse | None = None
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
@@ -105,6 +107,7 @@ class Case:
             "student": self.principal.student,
             "course": self.principal.course,
             "label": request.label,
+            "assignment": request.assignment or self.principal.assignment,
             "requested_model": request.model,
             "stream": request.stream,
             "latency_ms": self._since(self._now()),
@@ -134,6 +137,8 @@ class Case:
             self.turn.close()
         if self._record is None:
             self._record = record
+            if self.purse:
+                self.purse.settle(record)
             for sink in self._sinks:
                 try:
                     sink.write(record)
@@ -219,7 +224,10 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-lane": answer.lane,
         "x-lumni-attempts": str(len(case.attempts)),
+        "x-lumni-privacy": case.principal.privacy,
     }
+    if case.purse and case.purse.tokens is not None:
+        values["x-lumni-max-tokens"] = str(case.purse.tokens)
     if plan.classified:
         values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
     limits = case.admission.headers if case.admission else {}

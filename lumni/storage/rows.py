@@ -66,6 +66,7 @@ def request_row(record: RequestRecord) -> Row:
         "student": _text(record.student),
         "course": _text(record.course),
         "label": _text(record.label),
+        "assignment": _text(record.assignment),
         "requested_model": clean_text(record.requested_model),
         "stream": record.stream,
         "outcome": str(record.outcome),

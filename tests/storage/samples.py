@@ -22,6 +22,7 @@ def record(number: int = 0, **changes: Any) -> RequestRecord:
         "student": "ada",
         "course": "ai-101",
         "label": "homework-3",
+        "assignment": "hw-3",
         "task_type": "powerful",
         "confidence": 0.8765,
         "factors": {"code": 0.7, "short": -0.25},
