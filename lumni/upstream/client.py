@@ -12,7 +12,7 @@ from lumni import sse
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.errors import LumniError
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Lane, Usage
+from lumni.types import Attempt, ChatRequest, Json, Lane, Trace, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
@@ -115,7 +115,7 @@ class Upstream:
 
         async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
             lane = lanes[deployment.id] = self.lane(request, deployment)
-            return await call(lane, request, deployment, params, seconds)
+            return await call(lane, request, deployment, _traced(params, request.trace), seconds)
 
         return Journey(self._router, request, candidates, gate, attempt, trail, budget, lanes)
 
@@ -130,6 +130,13 @@ class Upstream:
     ) -> ProviderStream:
         carrier = self._relay if lane == "relay" else self._translated
         return await carrier.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+
+
+def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
+    """With the request's place in its trace, for a provider that is part of it."""
+    if trace is None:
+        return params
+    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 async def _warm_up(litellm: Any) -> None:

@@ -38,7 +38,8 @@ SHAPES = 4096
 
 @dataclass(frozen=True)
 class Script:
-    """How a deployment is called in OpenAI's format: where, with which headers, and what is always in the body.
+    """How a deployment is called in OpenAI's format: where, with which headers besides those that its entry adds, and
+    what is always in the body.
 
     ``counts_streams``: it takes ``stream_options``, without which most providers say nothing of a stream's usage.
     """
@@ -88,7 +89,6 @@ class Rehearsals:
         if told is None:
             return None
         headers = {str(k).lower(): str(v) for k, v in told["headers"].items() if str(k).lower() not in _SENT_HEADERS}
-        headers |= {str(k).lower(): str(v) for k, v in (params.get("extra_headers") or {}).items()}
         if key := params.get("api_key"):
             headers["authorization"] = f"Bearer {key}"
         expected = {"model", "messages", "max_tokens", "stream", "stream_options"}

@@ -23,7 +23,7 @@ from lumni.upstream.events import EventReader
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.parameters import Supported
 from lumni.upstream.refusals import Refusals
-from lumni.upstream.rehearsal import Rehearsals, Script, payload
+from lumni.upstream.rehearsal import Rehearsals, payload
 from lumni.upstream.stream import ProviderStream, check_tools
 
 _NOTHING: Json = {}
@@ -50,7 +50,7 @@ class RelayLane:
         secrets = failures.secrets_in(params)
         try:
             async with asyncio.timeout(seconds):
-                response = await self._call(request, deployment, secrets)
+                response = await self._call(request, deployment, params, secrets)
                 async with response:
                     said = await response.read()
         except Exception as error:
@@ -71,7 +71,7 @@ class RelayLane:
         secrets = failures.secrets_in(params)
         try:
             async with asyncio.timeout(seconds):
-                response = await self._call(request, deployment, secrets)
+                response = await self._call(request, deployment, params, secrets)
                 stream = RelayStream(request, deployment, response, idle, secrets)
                 try:
                     await stream.commit()
@@ -83,26 +83,28 @@ class RelayLane:
         return stream
 
     async def _call(
-        self, request: ChatRequest, deployment: Deployment, secrets: Collection[str]
+        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], secrets: Collection[str]
     ) -> aiohttp.ClientResponse:
         """An answer with status 200, whose body is still to be read."""
         script = self._rehearsals.script(deployment)
         if script is None:
             raise AttemptFailed(Failure(Outcome.ERROR, detail="nobody knows how to call it in OpenAI's format"))
         session, supported = self._connections.of(deployment), self._supported.by(deployment)
+        extra = params.get("extra_headers") or _NOTHING
+        headers = {**script.headers, **{str(name).lower(): str(value) for name, value in extra.items()}}
 
         async def ask(refused: frozenset[str]) -> aiohttp.ClientResponse:
             body = payload(script, deployment, request.body, supported, refused, stream=request.stream)
-            return await _post(session, script, body, secrets)
+            return await _post(session, script.url, headers, body, secrets)
 
         return await self._refusals.spare(request, deployment, ask)
 
 
 async def _post(
-    session: aiohttp.ClientSession, script: Script, body: Json, secrets: Collection[str]
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], body: Json, secrets: Collection[str]
 ) -> aiohttp.ClientResponse:
     # A redirect would take the key to somebody else.
-    response = await session.post(script.url, data=sse.dumps(body), headers=script.headers, allow_redirects=False)
+    response = await session.post(url, data=sse.dumps(body), headers=headers, allow_redirects=False)
     if response.status == 200:
         return response
     async with response:
