@@ -23,6 +23,8 @@ from lumni.people.service import People
 from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
+from lumni.storage.heir import Heir
+from lumni.storage.spool import Spool
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
@@ -70,9 +72,13 @@ class Services:
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
             opened.push_async_callback(keyring.close)
             people = make_people(settings, catalogue, database, keyring)
-            writer = RecordWriter(database.records.add)
+            spool = settings.data_dir / "spool"
+            writer = RecordWriter(database.records.add_rows, queue=Spool(spool))
             writer.start()
             opened.push_async_callback(writer.close)
+            heir = Heir(spool, writer.add)
+            heir.start()
+            opened.push_async_callback(heir.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
             quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
@@ -93,7 +99,7 @@ class Services:
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
-            pipeline = Pipeline(planner, quota, upstream, sinks)
+            pipeline = Pipeline(planner, quota, upstream, sinks, writer)
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, recent,

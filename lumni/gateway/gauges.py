@@ -92,11 +92,15 @@ def _deployments(quota: Quota, standings: Sequence[tuple[str, Standing]]) -> Ite
 def _stores(quota: Quota, writer: RecordWriter, *, database_up: bool) -> Iterator[Metric]:
     up = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
     up.add_metric(["database"], database_up)
+    up.add_metric(["spool"], not writer.fault)
     if isinstance(quota.store, ResilientStore):
         up.add_metric(["redis"], quota.store.state["mode"] == "shared")
     yield up
     yield GaugeMetricFamily("lumni_queue_depth", "Requests that wait for quota.", quota.queue.waiting)
     yield GaugeMetricFamily("lumni_records_pending", "Records on their way to the database.", writer.pending)
+    yield GaugeMetricFamily(
+        "lumni_records_in_memory", "Of them, those that a crash would lose: the spool takes none.", writer.in_memory
+    )
     lost = CounterMetricFamily("lumni_records_lost", "Records that will never be stored, by why.", labels=["reason"])
     lost.add_metric(["queue_full"], writer.dropped)
     lost.add_metric(["refused"], writer.refused)

@@ -8,7 +8,7 @@ from lumni.gateway import admission, settlement
 from lumni.gateway.drain import Drain
 from lumni.gateway.planning import Planner
 from lumni.gateway.reply import Reply
-from lumni.gateway.settlement import Case, Sink
+from lumni.gateway.settlement import Case, Journal, Sink
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.quota.service import Quota
@@ -21,11 +21,19 @@ from lumni.upstream.failures import AttemptFailed
 class Pipeline:
     """Serves chat requests of every surface. Holds nothing of a request between two of them."""
 
-    def __init__(self, planner: Planner, quota: Quota, upstream: Upstream, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        quota: Quota,
+        upstream: Upstream,
+        sinks: Sequence[Sink],
+        journal: Journal | None = None,
+    ) -> None:
         self._planner = planner
         self._quota = quota
         self._upstream = upstream
         self._sinks = sinks
+        self._journal = journal
         self.drain = Drain()
 
     def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
@@ -34,7 +42,7 @@ class Pipeline:
 
     async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
-        case = Case(request, principal, self._sinks)
+        case = Case(request, principal, self._sinks, self._journal)
         try:
             case.admission = await admission.enter(self._quota, request, principal)
             case.plan = plan = await self._planner.plan(request, principal)

@@ -22,15 +22,25 @@ class RecordRepository:
         self._insert_new = dialect.insert(requests).on_conflict_do_nothing().returning(requests.c.request_id)
 
     async def add(self, records: Sequence[RequestRecord]) -> int:
-        """Store all records in one transaction; the number of those that were new.
+        """As ``add_rows``, of records."""
+        try:
+            rows = [request_row(record) for record in records]
+        except Exception as error:
+            if refuses_data(error):
+                raise RecordsRefused(f"these can be no rows ({type(error).__name__})") from error
+            raise
+        return await self.add_rows(rows)
 
-        A record whose ``request_id`` is already stored changes nothing in any table. Raises ``RecordsRefused`` when
+    async def add_rows(self, rows: Sequence[Row]) -> int:
+        """Store all rows of requests in one transaction; the number of those that were new.
+
+        A row whose ``request_id`` is already stored changes nothing in any table. Raises ``RecordsRefused`` when
         the data can't be stored at all, and the driver's own errors when the database is away.
         """
-        if not records:
+        if not rows:
             return 0
         try:
-            return await self._add(_rows(records))
+            return await self._add(_once(rows))
         except Exception as error:
             if refuses_data(error):
                 raise RecordsRefused(f"the database refuses these records ({type(error).__name__})") from error
@@ -66,10 +76,9 @@ class RecordRepository:
         return [record_of(row) for row in rows]
 
 
-def _rows(records: Sequence[RequestRecord]) -> list[Row]:
-    """One row an id, the first record of an id counting, ordered: writers that share ids then can't deadlock."""
-    rows: dict[str, Row] = {}
-    for record in records:
-        row = request_row(record)
-        rows.setdefault(row["request_id"], row)
-    return [rows[request_id] for request_id in sorted(rows)]
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """One row an id, the first of an id counting, ordered: writers that share ids then can't deadlock."""
+    by_id: dict[str, Row] = {}
+    for row in rows:
+        by_id.setdefault(row["request_id"], row)
+    return [by_id[request_id] for request_id in sorted(by_id)]
