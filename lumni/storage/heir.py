@@ -12,6 +12,7 @@ from lumni.storage.writer import rows_of
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+CLOSING_SECONDS = 5.0
 BATCH = 500
 
 
@@ -32,11 +33,17 @@ class Heir:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="spool-heir")
 
     async def close(self) -> None:
-        """Stop; what is half done is left to others, who do it again."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        """Look once more, for at most ``CLOSING_SECONDS``, and stop; what is half done then is left to others."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self.look()
+        except Exception as error:  # noqa: BLE001  (the files stay)
+            log.warning("what dead processes left in the spool waits for the next start (%s)", type(error).__name__)
 
     async def look(self) -> int:
         """Take over all that is left behind; the number of lines. Raises the database's errors, and ``OSError``."""

@@ -1,6 +1,8 @@
 """Records as lines of the spool: JSON, one line each, cheap to write on the request's way."""
 
+from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -8,7 +10,9 @@ from lumni.storage.rows import INT32, Row, clean_int, clean_json, request_row
 from lumni.types import RequestRecord
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "list_cost", "billed_cost")
+_FIELDS = tuple(field.name for field in fields(RequestRecord) if field.name != "decision")
 _BEGUN = b'{"begun":'
+_DECISION = b',"lumni.decision":'  # stands last and is not read again: it is larger than all else together
 
 
 def encode(record: RequestRecord) -> bytes:
@@ -16,9 +20,14 @@ def encode(record: RequestRecord) -> bytes:
     if record.created_at.tzinfo is None:
         raise ValueError("created_at has no time zone")
     try:
-        return orjson.dumps(record)
+        return _line({name: getattr(record, name) for name in _FIELDS}, record.decision)
     except TypeError:  # half a surrogate pair, a number beyond 64 bits: mended as for the database
-        return orjson.dumps(request_row(record))
+        row = request_row(record)
+        return _line(row, row.pop("decision"))
+
+
+def _line(values: Row, decision: Any) -> bytes:
+    return orjson.dumps(values)[:-1] + _DECISION + orjson.dumps(decision) + b"}"
 
 
 def encode_begun(record: RequestRecord) -> bytes:
@@ -33,14 +42,16 @@ def is_begun(line: bytes) -> bool:
 def row_of(line: bytes) -> Row:
     """The row of ``requests`` that a line stands for, as :func:`lumni.storage.rows.request_row` would make it.
 
-    Raises ``ValueError`` for a line that is none: one that a full disk or a power cut left half written.
+    Its ``decision`` is JSON already, as ``bytes``. Raises ``ValueError`` for a line that is none: one that a full disk or
+    a power cut left half written.
     """
-    row: Row = orjson.loads(line)
-    if b'"begun":' in line[:9]:
-        row = row["begun"]
+    head, _, decision = (line[len(_BEGUN) : -1] if is_begun(line) else line).partition(_DECISION)
+    row: Row = orjson.loads(head + b"}")
     if b"\\u0000" in line:
         row = clean_json(row)
+        decision = orjson.dumps(clean_json(orjson.loads(decision[:-1]))) + b"}"
     try:
+        row["decision"] = None if decision == b"null}" else decision[:-1]
         row["created_at"] = datetime.fromisoformat(row["created_at"])
         # NaN and infinity are null in JSON, and these columns are never empty.
         row["latency_ms"] = row["latency_ms"] or 0.0

@@ -1,12 +1,12 @@
 """The repository of request records: the only SQL about them."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from lumni.storage import rollup
+from lumni.storage.bulk import insert_new
 from lumni.storage.errors import RecordsRefused, refuses_data
 from lumni.storage.rows import Row, classification_row, clean_text, record_of, request_row, selection_row
 from lumni.storage.tables import model_selections, requests, task_classifications
@@ -18,8 +18,6 @@ class RecordRepository:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
-        self._insert_new = dialect.insert(requests).on_conflict_do_nothing().returning(requests.c.request_id)
 
     async def add(self, records: Sequence[RequestRecord]) -> int:
         """As ``add_rows``, of records."""
@@ -48,12 +46,12 @@ class RecordRepository:
 
     async def _add(self, rows: Sequence[Row]) -> int:
         async with self._engine.begin() as connection:
-            new = set((await connection.execute(self._insert_new, rows)).scalars())
+            new = await insert_new(connection, requests, rows)
             fresh = [row for row in rows if row["request_id"] in new]
             for table, make in ((task_classifications, classification_row), (model_selections, selection_row)):
-                details = [detail for row in fresh if (detail := make(row)) is not None]
-                if details:
-                    await connection.execute(insert(table), details)
+                if details := [detail for row in fresh if (detail := make(row)) is not None]:
+                    await insert_new(connection, table, details)
+            await rollup.add(connection, fresh)
         return len(new)
 
     async def get(self, request_id: str) -> RequestRecord | None:

@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 CAPACITY = 100_000  # lines kept in memory while the disk takes none
+CALM_SECONDS = (
+    5.0  # without a failure, after which the disk is trusted again: a short line may fit where a long one won't
+)
 
 
 class Spool:
@@ -28,10 +32,19 @@ class Spool:
     A batch stays here until it is ``done``, so that it can be tried again. No method but ``take`` raises.
     """
 
-    def __init__(self, parent: Path, *, segment_bytes: int = SEGMENT_BYTES, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        parent: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        capacity: int = CAPACITY,
+        calm: float = CALM_SECONDS,
+    ) -> None:
         self.dropped = 0  # records lost for want of room, on the disk and in memory
         self.failures = 0  # lines that the disk refused
-        self.fault = ""  # why it takes none now
+        self.fault = ""  # why it takes none, or took none a moment ago
+        self._failed_at = 0.0
+        self._calm = calm
         self._parent = parent
         self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._segment_bytes = segment_bytes
@@ -125,7 +138,7 @@ class Spool:
         except OSError as error:
             self._failed(error)
             return False
-        if self.fault:
+        if self.fault and time.monotonic() - self._failed_at >= self._calm:
             log.info("the spool can be written again; %d records are in memory only", len(self._memory))
             self.fault = ""
         return True
@@ -159,6 +172,7 @@ class Spool:
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
+        self._failed_at = time.monotonic()
         if not self.fault:
             self.fault = os.strerror(error.errno) if error.errno else str(error)
             log.error(

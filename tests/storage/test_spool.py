@@ -1,5 +1,6 @@
 """The spool keeps what a killed process, a full disk and an absent database would lose."""
 
+import asyncio
 import errno
 import logging
 import math
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -161,6 +163,22 @@ async def test_the_living_are_left_alone(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+async def test_who_ends_takes_over_too(tmp_path: Path) -> None:
+    """What was left between two looks is stored by the one that ends, if it can be."""
+    shelf = Shelf()
+    heir = Heir(tmp_path, shelf.add, every=3600)
+    heir.start()
+    await asyncio.sleep(0.05)
+    die(tmp_path)
+    await heir.close()
+    assert len(shelf.rows) == 60
+    shelf.away = True
+    heir.start()
+    die(tmp_path)
+    await heir.close()
+    assert len(list(orphans(tmp_path))) == 1
+
+
 async def test_an_orphan_is_for_one_taker_only(tmp_path: Path) -> None:
     die(tmp_path)
     (mine,) = orphans(tmp_path)
@@ -205,7 +223,7 @@ async def test_a_full_disk_is_said_and_loses_nothing(
     caplog.set_level(logging.INFO)
     disk = FullDisk(monkeypatch)
     shelf = Shelf()
-    writer = RecordWriter(shelf.add, queue=Spool(tmp_path), batch=3)
+    writer = RecordWriter(shelf.add, queue=Spool(tmp_path, calm=0), batch=3)
     writer.write(record(0))
     disk.room = 50
     for number in range(1, 6):
@@ -268,7 +286,9 @@ def test_a_line_is_the_record(stored: "object") -> None:
     """The spool changes nothing of a record but what the database could not hold either, and NaN."""
     line = encode(stored)  # type: ignore[arg-type]
     assert b"\n" not in line
-    mended, read = record_of(request_row(stored)), record_of(row_of(line))  # type: ignore[arg-type]
+    row = row_of(line)
+    row["decision"] = row["decision"] and orjson.loads(row["decision"])
+    mended, read = record_of(request_row(stored)), record_of(row)  # type: ignore[arg-type]
     assert _finite(mended) == _finite(read)
 
 
