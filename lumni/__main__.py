@@ -2,6 +2,7 @@
 
 import typer
 
+from lumni.cli.alerts import app as alerts
 from lumni.cli.ask import ask
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
-groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey}
+groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey, "alerts": alerts}
 for name, group in groups.items():
     app.add_typer(group, name=name)
 

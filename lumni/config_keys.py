@@ -43,6 +43,16 @@ SETTING_KEYS: Mapping[str, str] = {
     "portkey.baseUrl": "portkey_base_url",
     "portkey.environment": "portkey_environment",
     "monitoring.healthCheckInterval": "health_check_interval",
+    "monitoring.enabled": "alerts_enabled",
+    "monitoring.thresholds.usageWarning": "alert_usage",
+    "monitoring.thresholds.errorRate": "alert_error_rate",
+    "monitoring.thresholds.latencyMs": "alert_latency_ms",
+    "monitoring.alerts.repeat": "alert_repeat",
+    "monitoring.alerts.webhookUrl": "alert_webhook_url",
+    "monitoring.alerts.slackUrl": "alert_slack_url",
+    "monitoring.alerts.smtpUrl": "alert_smtp_url",
+    "monitoring.alerts.emailFrom": "alert_email_from",
+    "monitoring.alerts.emailTo": "alert_email_to",
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
@@ -64,10 +74,6 @@ LATER_KEYS: Mapping[str, Any] = {
     "cache.enabled": bool,
     "cache.ttl": int,  # seconds
     "fallback.enabled": bool,
-    "monitoring.enabled": bool,
-    "monitoring.thresholds.usageWarning": float,  # a share of a limit, 0..1
-    "monitoring.thresholds.errorRate": float,  # a share of requests, 0..1
-    "monitoring.thresholds.latencyMs": float,
 }
 
 # Say which store is meant; the store itself is chosen by the URL next to them.

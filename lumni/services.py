@@ -1,6 +1,7 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
 import os
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from lumni.catalogue.allowlist import unknown
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
@@ -26,11 +28,19 @@ from lumni.storage.database import Database
 from lumni.storage.heir import Heir
 from lumni.storage.spool import Spool
 from lumni.storage.writer import RecordWriter
+from lumni.telemetry.alerts.bell import Bell, Book
+from lumni.telemetry.alerts.channels import make_channels
+from lumni.telemetry.alerts.locks import Role
+from lumni.telemetry.alerts.readings import Readings
+from lumni.telemetry.alerts.rules import Thresholds
+from lumni.telemetry.alerts.watch import Watch
 from lumni.telemetry.log import LogSink
-from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.metrics import Metrics, collect
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
+from lumni.telemetry.processes import Processes, shared_folder
 from lumni.telemetry.recent import Recent
+from lumni.types import AlertSink
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -49,8 +59,9 @@ class Services:
     database: Database
     writer: RecordWriter
     metrics: Metrics
+    gauges: Gauges
+    bell: Bell
     recent: Recent
-    outboxes: tuple[Outbox, ...]
     planner: Planner
     pipeline: Pipeline
     _closing: AsyncExitStack
@@ -69,6 +80,9 @@ class Services:
             await upstream.start()
             database = await Database.open(settings)
             opened.push_async_callback(database.close)
+            bell = make_bell(settings)
+            bell.start()
+            opened.push_async_callback(bell.close)
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
             opened.push_async_callback(keyring.close)
             people = make_people(settings, catalogue, database, keyring)
@@ -90,7 +104,7 @@ class Services:
             opened.push_async_callback(health.close)
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
-            outboxes = []
+            outboxes: list[Outbox] = []
             if portkey := make_portkey(settings, catalogue, worker):
                 portkey.outbox.start()
                 opened.push_async_callback(portkey.outbox.close)
@@ -100,15 +114,40 @@ class Services:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             pipeline = Pipeline(planner, quota, upstream, sinks, writer)
+            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            if folder := shared_folder():
+                gauges.processes = Processes(folder, gauges.own)
+                gauges.processes.start()
+                opened.push_async_callback(gauges.processes.close)
+            if settings.alerts_enabled:
+                watch = make_watch(settings, metrics, gauges, bell)
+                watch.start()
+                opened.push_async_callback(watch.close)
             closing = opened.pop_all()
         return cls(
-            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, recent,
-            tuple(outboxes), planner, pipeline, closing,
+            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
+            bell, recent, planner, pipeline, closing,
         )  # fmt: skip
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
         await self._closing.aclose()
+
+
+def make_bell(settings: Settings) -> Bell:
+    """Tells of alerts by the channels that the settings name."""
+    book = Book(settings.data_dir / "alerts.json", settings.alert_repeat, time.time)
+    return Bell(make_channels(settings) if settings.alerts_enabled else {}, book)
+
+
+def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: AlertSink) -> Watch:
+    """Raises alerts by what ``/metrics`` shows."""
+
+    async def read() -> Readings:
+        return Readings(collect(metrics.registry, await gauges.families()))
+
+    thresholds = Thresholds(settings.alert_usage, settings.alert_error_rate, settings.alert_latency_ms)
+    return Watch(read, sink, thresholds, Role(settings.data_dir / "alerts.lock"), time.time)
 
 
 def make_people(settings: Settings, catalogue: Catalogue, database: Database, keyring: Keyring | None = None) -> People:

@@ -164,6 +164,17 @@ class Settings(BaseSettings):
     portkey_base_url: str = Field("https://api.portkey.ai/v1", description="Portkey's API, or a self-hosted one.")
     portkey_environment: str = Field("development", description="How logs of this gateway are marked in Portkey.")
 
+    alerts_enabled: bool = Field(True, description="Watch the metrics and tell what is wrong.")
+    alert_usage: float = Field(0.8, gt=0, le=1, description="Share of a day's or longer quota that is worth an alert.")
+    alert_error_rate: float = Field(0.1, gt=0, le=1, description="Share of requests that fail.")
+    alert_latency_ms: float = Field(30_000.0, gt=0, description="Milliseconds that one request in twenty takes.")
+    alert_repeat: float = Field(14_400.0, ge=0, description="Before an alert that goes on is told again.")
+    alert_webhook_url: SecretStr | None = Field(None, description="Gets alerts as JSON objects.")
+    alert_slack_url: SecretStr | None = Field(None, description="Incoming web hook of Slack, or what is like it.")
+    alert_smtp_url: SecretStr | None = Field(None, description="Mail server: smtp:// or smtps://user:password@host.")
+    alert_email_from: str = Field("lumni@localhost", description="Sender of alerts by e-mail.")
+    alert_email_to: tuple[str, ...] = Field((), description="Who gets alerts by e-mail.")
+
     max_body_bytes: int = Field(20 * 2**20, gt=0, description="Largest request body; images are part of it.")
     max_header_bytes: int = Field(32 * 2**10, gt=0, description="Largest request line and headers together.")
     response_metadata: bool = Field(True, description="Put the `lumni` object into response bodies.")
@@ -211,9 +222,9 @@ class Settings(BaseSettings):
         """Without pydantic's own sources, which can't tell where a bad value came from."""
         return (init_settings,)
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "alert_email_to", mode="before")
     @classmethod
-    def _split_origins(cls, value: Any) -> Any:
+    def _split_names(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         if value.lstrip().startswith("["):
@@ -249,6 +260,21 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL that starts with https://")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook_url", "alert_slack_url", "alert_smtp_url")
+    @classmethod
+    def _check_alert_url(cls, value: SecretStr | None, info: Any) -> SecretStr | None:
+        allowed = ("smtp", "smtps") if info.field_name == "alert_smtp_url" else ("https", "http")
+        if value is None or not value.get_secret_value():
+            return None
+        try:
+            parts = urlsplit(value.get_secret_value())
+            right = parts.scheme in allowed and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
 
     @field_validator("database_url", "redis_url")
     @classmethod

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Request, Response
 from lumni.api.errors import documented
 from lumni.api.quota import store_state
 from lumni.errors import NotFound, PermissionDenied
-from lumni.gateway import gauges
 from lumni.services import Services
 from lumni.telemetry import summary
 from lumni.telemetry.metrics import CONTENT_TYPE, render
@@ -48,7 +47,7 @@ async def metrics(
     wants_json = window_minutes or provider or "application/json" in request.headers.get("accept", "")
     if format == "json" or (format is None and wants_json):
         return _json(await _summary(services, window_minutes, provider))
-    families = await gauges.families(services.quota, services.database, services.writer, services.outboxes)
+    families = await services.gauges.families()
     return Response(render(services.metrics.registry, families), media_type=CONTENT_TYPE)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import platform
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
@@ -15,26 +15,59 @@ from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.outbox import Outbox
+from lumni.telemetry.processes import Processes
 
 DATABASE_SECONDS = 2.0  # for an answer; Prometheus itself gives up after ten
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 STANDINGS = ("available", "exhausted", "broken")
+FAULTS = ("classification", "selection")
+_PYTHON = platform.python_version()
 
 
-async def families(
-    quota: Quota, database: Database, writer: RecordWriter, outboxes: Sequence[Outbox] = ()
-) -> list[Metric]:
-    """Every gauge, read now. A store that doesn't answer costs its own figures only."""
-    rows, standings, up = await asyncio.gather(
-        quota.rows(), quota.standings(), _answers(database), return_exceptions=False
-    )
-    return [
-        InfoMetricFamily("lumni_build", "The program.", {"version": __version__, "python": platform.python_version()}),
-        *_quota(rows),
-        *_deployments(quota, list(standings.items())),
-        *_stores(quota, writer, database_up=up),
-        *_exports(outboxes),
-    ]
+class Gauges:
+    """Reads every gauge. Of what each process has for itself, ``processes`` knows the others' part.
+
+    ``faults`` are the planner's, by what went wrong.
+    """
+
+    def __init__(
+        self,
+        quota: Quota,
+        database: Database,
+        writer: RecordWriter,
+        faults: Mapping[str, int],
+        outboxes: Sequence[Outbox] = (),
+    ) -> None:
+        self._quota = quota
+        self._database = database
+        self._writer = writer
+        self._faults = faults
+        self._outboxes = outboxes
+        self.processes: Processes | None = None
+
+    async def families(self) -> list[Metric]:
+        """All of them, read now. A store that doesn't answer costs its own figures only."""
+        quota = self._quota
+        rows, standings, up = await asyncio.gather(quota.rows(), quota.standings(), _answers(self._database))
+        stores, *own = self.processes.together(self.own()) if self.processes else self.own()
+        stores.add_sample("lumni_store_up", {"store": "database"}, float(up))
+        return [
+            InfoMetricFamily("lumni_build", "The program.", {"version": __version__, "python": _PYTHON}),
+            *_quota(rows),
+            *_deployments(quota, list(standings.items())),
+            stores,
+            *own,
+        ]
+
+    def own(self) -> list[Metric]:
+        """What this process has for itself; the first is about stores."""
+        return [
+            _stores_up(self._quota, self._writer),
+            _breakers(self._quota),
+            *_stores(self._quota, self._writer),
+            _faults(self._faults),
+            *_exports(self._outboxes),
+        ]
 
 
 def _quota(rows: Sequence[WindowState]) -> Iterator[Metric]:
@@ -54,7 +87,7 @@ def _quota(rows: Sequence[WindowState]) -> Iterator[Metric]:
         "lumni_quota_overrun_requests", "Requests beyond a configured limit: has to be 0.", labels=labels
     )
     for row in rows:
-        values = [row.pool, row.kind, f"{row.period:g}"]
+        values = [row.pool, row.kind, f"{row.period:.10g}"]
         used.add_metric(values, row.used)
         reserved.add_metric(values, row.reserved)
         reset.add_metric(values, row.reset_in)
@@ -69,9 +102,6 @@ def _quota(rows: Sequence[WindowState]) -> Iterator[Metric]:
 
 
 def _deployments(quota: Quota, standings: Sequence[tuple[str, Standing]]) -> Iterator[Metric]:
-    breaker = GaugeMetricFamily(
-        "lumni_breaker_state", "0 closed, 1 half-open, 2 open.", labels=["provider", "deployment"]
-    )
     headroom = GaugeMetricFamily(
         "lumni_deployment_headroom", "Part of its scarcest window that is left, 0 to 1.",
         labels=["provider", "deployment"],
@@ -80,22 +110,33 @@ def _deployments(quota: Quota, standings: Sequence[tuple[str, Standing]]) -> Ite
     counts: Counter[tuple[str, str]] = Counter()
     for id_, standing in standings:
         provider = quota.catalogue.by_id[id_].provider
-        breaker.add_metric([provider, id_], BREAKER_STATES[quota.breakers.state(id_)])
         headroom.add_metric([provider, id_], standing.headroom)
         counts[provider, standing.state] += 1
     for provider in sorted({provider for provider, _ in counts}):
         for state in STANDINGS:
             states.add_metric([provider, state], counts[provider, state])
-    return iter((breaker, headroom, states))
+    return iter((headroom, states))
 
 
-def _stores(quota: Quota, writer: RecordWriter, *, database_up: bool) -> Iterator[Metric]:
-    up = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
-    up.add_metric(["database"], database_up)
-    up.add_metric(["spool"], not writer.fault)
+def _breakers(quota: Quota) -> Metric:
+    breaker = GaugeMetricFamily(
+        "lumni_breaker_state", "0 closed, 1 half-open, 2 open.", labels=["provider", "deployment"]
+    )
+    for deployment in quota.catalogue.enabled:
+        state = BREAKER_STATES[quota.breakers.state(deployment.id)]
+        breaker.add_metric([deployment.provider, deployment.id], state)
+    return breaker
+
+
+def _stores_up(quota: Quota, writer: RecordWriter) -> Metric:
+    family = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
+    family.add_metric(["spool"], not writer.fault)
     if isinstance(quota.store, ResilientStore):
-        up.add_metric(["redis"], quota.store.state["mode"] == "shared")
-    yield up
+        family.add_metric(["redis"], quota.store.state["mode"] == "shared")
+    return family
+
+
+def _stores(quota: Quota, writer: RecordWriter) -> Iterator[Metric]:
     yield GaugeMetricFamily("lumni_queue_depth", "Requests that wait for quota.", quota.queue.waiting)
     yield GaugeMetricFamily("lumni_records_pending", "Records on their way to the database.", writer.pending)
     yield GaugeMetricFamily(
@@ -105,6 +146,15 @@ def _stores(quota: Quota, writer: RecordWriter, *, database_up: bool) -> Iterato
     lost.add_metric(["queue_full"], writer.dropped)
     lost.add_metric(["refused"], writer.refused)
     yield lost
+
+
+def _faults(faults: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(
+        "lumni_plan_faults", "Requests that the model list's order served, since this failed.", labels=["step"]
+    )
+    for step in FAULTS:
+        family.add_metric([step], faults.get(step, 0))
+    return family
 
 
 def _exports(outboxes: Sequence[Outbox]) -> Iterator[Metric]:

@@ -42,8 +42,8 @@ def is_begun(line: bytes) -> bool:
 def row_of(line: bytes) -> Row:
     """The row of ``requests`` that a line stands for, as :func:`lumni.storage.rows.request_row` would make it.
 
-    Its ``decision`` is JSON already, as ``bytes``. Raises ``ValueError`` for a line that is none: one that a full disk or
-    a power cut left half written.
+    Its ``decision`` is JSON already, as ``bytes``. Raises ``ValueError`` for a line that is none: one that a full disk
+    or a power cut left half written.
     """
     head, _, decision = (line[len(_BEGUN) : -1] if is_begun(line) else line).partition(_DECISION)
     row: Row = orjson.loads(head + b"}")

@@ -157,6 +157,7 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
     return scrub
 
 
@@ -167,5 +168,6 @@ def secrets_of(catalogue: Catalogue) -> list[str]:
 
 def _secrets(settings: Settings) -> list[str]:
     given: list[Any] = [settings.unified_api_key, settings.portkey_api_key]
+    given += [settings.alert_webhook_url, settings.alert_slack_url, settings.alert_smtp_url]
     given += [provider.api_key for provider in settings.providers.values()]
     return [secret.get_secret_value() for secret in given if secret is not None]

@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 
 from lumni.catalogue.model import Catalogue
 from lumni.money import NANO_PER_USD
-from lumni.telemetry.names import NONE, Names
+from lumni.telemetry.names import NONE, OTHER, Names
+from lumni.telemetry.processes import SHARED_FOLDER, shared_folder
 from lumni.types import Attempt, Outcome, RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,11 +34,10 @@ TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304,
 OVERHEADS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 WAITS = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable
 CHAT = "chat"  # the one operation of ``gen_ai.operation.name`` so far
 WAITED = 1.0  # milliseconds; less is no wait, only a look at the store
 WELL = frozenset({Outcome.OK, Outcome.CACHED})
-
+MOST_COURSES = 100  # that have a name here; later ones are ``other``
 
 Metered = TypeVar("Metered", Counter, Histogram)
 
@@ -60,6 +60,7 @@ class Metrics:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._names = Names(catalogue)
+        self._courses: set[str] = set()
         self.registry = CollectorRegistry()
         self._count_requests()
         self._measure_requests()
@@ -88,6 +89,8 @@ class Metrics:
         self._cost = self._counter(
             "lumni_cost_usd", "Cost of answers in US dollars: by list price, and as billed.", "provider", "price"
         )
+        self._course_tokens = self._counter("lumni_course_tokens", "Tokens of a course's answers.", "course")
+        self._course_cost = self._counter("lumni_course_cost_usd", "Cost of a course's answers.", "course", "price")
 
     def _measure_requests(self) -> None:
         registry, operation, provider = self.registry, "gen_ai_operation_name", "gen_ai_provider_name"
@@ -163,12 +166,25 @@ class Metrics:
                 self._tokens[provider, deployment, kind].inc(tokens)
         self._usage[CHAT, provider, "input"].observe(record.prompt_tokens)
         self._usage[CHAT, provider, "output"].observe(record.completion_tokens)
+        course = self._course(record.course)
+        self._course_tokens[(course,)].inc(record.prompt_tokens + record.completion_tokens)
         for price, cost in (("list", record.list_cost), ("billed", record.billed_cost)):
             if cost is not None:
                 self._cost[provider, price].inc(cost / NANO_PER_USD)
+                self._course_cost[course, price].inc(cost / NANO_PER_USD)
         if record.outcome is Outcome.OK and len(record.attempts) == 1:
             whole = record.latency_ms if record.ttft_ms is None else record.ttft_ms
             self._overhead.observe((whole - record.queued_ms - record.attempts[0].duration_ms) / 1000)
+
+    def _course(self, course: str | None) -> str:
+        """A course's label; teachers make courses, and may make too many."""
+        if course is None:
+            return NONE
+        if course not in self._courses:
+            if len(self._courses) >= MOST_COURSES:
+                return OTHER
+            self._courses.add(course)
+        return course
 
 
 class _Given(Collector):
@@ -194,18 +210,23 @@ def share_between_processes(folder: Path) -> None:
     os.environ[SHARED_FOLDER] = str(folder.absolute())
 
 
-def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
-    """The registry, and ``families`` that were read a moment ago, in Prometheus' text format.
+def collect(registry: CollectorRegistry, families: Iterable[Metric]) -> list[Metric]:
+    """All that is known now: the registry, and ``families`` that were read a moment ago.
 
     Where processes count together, all of them are in it.
     """
     counted = list(registry.collect())
-    if folder := os.environ.get(SHARED_FOLDER):
+    if folder := shared_folder():
         together = CollectorRegistry()
-        MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(together, str(folder))  # type: ignore[no-untyped-call]
         shared = list(together.collect())
         names = {family.name for family in shared}
         counted = [*shared, *(family for family in counted if family.name not in names)]
+    return [*counted, *families]
+
+
+def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
+    """All that is known now in Prometheus' text format."""
     once = CollectorRegistry(auto_describe=False)
-    once.register(_Given([*counted, *families]))
+    once.register(_Given(collect(registry, families)))
     return generate_latest(once)

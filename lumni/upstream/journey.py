@@ -199,7 +199,7 @@ class Journey(Generic[T]):
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # a panic in one of LiteLLM's Rust parts is no Exception
-            logger.exception("a fault of ours in an attempt at %s", deployment.id)
+            logger.exception("a fault of ours in %s, in an attempt at %s", self._request.request_id, deployment.id)
             self._note(deployment, started, Failure(Outcome.ERROR))
             raise Stop(InternalError("Lumni made a mistake. The log says which, under this request's id.")) from error
         self._note(deployment, started, Failure(Outcome.OK, 200))

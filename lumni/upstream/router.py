@@ -40,7 +40,11 @@ def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
                 # Never called by it: an id that is also a group's name would mean any member of that group.
                 "model_name": f"group {deployment.group}",
                 "litellm_params": dict(deployment.params),
-                "model_info": {**deployment.info, "id": deployment.id},
+                "model_info": {
+                    # To LiteLLM a tier is `free` or `paid`, and anything else an error.
+                    **{name: value for name, value in deployment.info.items() if name != "tier"},
+                    "id": deployment.id,
+                },
             }
             for deployment in catalogue.enabled
         ],

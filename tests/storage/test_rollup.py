@@ -168,7 +168,7 @@ async def test_what_is_taken_away_is_no_longer_in_the_sums(database: Database) -
     await database.records.add([record(n, student=f"s{n % 3}") for n in range(30)])
     async with database.engine.begin() as connection:
         gone = delete(requests).where(requests.c.student == "s1").returning(requests)
-        await rollup.add(connection, (await connection.execute(gone)).mappings().all(), sign=-1)
+        await rollup.add(connection, [dict(row) for row in (await connection.execute(gone)).mappings()], sign=-1)
     assert await database.records.count() == 20
     await check(database)
 

@@ -308,4 +308,4 @@ async def test_a_fault_of_ours_is_told_once_and_not_repeated(
     assert isinstance(error, InternalError)
     assert "secret" not in error.message
     assert trip.called == "a"
-    assert "a fault of ours" in caplog.text
+    assert "a fault of ours in r, " in caplog.text

@@ -1,0 +1,1 @@
+"""Dashboards, made by ``build``."""
