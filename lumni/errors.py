@@ -13,6 +13,7 @@
     ├── RequestTooLarge         413
     ├── HeadersTooLarge         431
     ├── RateLimited             429  a retry helps after ``retry_after`` seconds
+    │   └── BudgetExhausted     429  a budget is used up; only its next period or a teacher helps
     ├── ClientDisconnected      499  only ever seen in records
     ├── InternalError           500  a fault of ours
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
@@ -151,6 +152,16 @@ class RateLimited(LumniError):
         super().__init__(message, **more)
         if more.get("retryable") is None:
             self.retryable = self.retry_after is None or self.retry_after <= LONGEST_RETRY
+
+
+class BudgetExhausted(RateLimited):
+    """OpenAI's error for an account without money: type and code are ``insufficient_quota``."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message, **{**more, "retryable": False})
 
 
 class ClientDisconnected(LumniError):

@@ -12,6 +12,7 @@ from lumni.catalogue.allowlist import unknown
 from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
+from lumni.gateway.budgets import Budgets
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
@@ -19,7 +20,7 @@ from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.intelligence import classify
-from lumni.people.keyring import Keyring, open_keyring
+from lumni.people.keyring import Keyring, open_keyring, utc_now
 from lumni.people.secret import open_secret
 from lumni.people.service import People
 from lumni.quota.service import Quota
@@ -113,7 +114,9 @@ class Services:
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
-            pipeline = Pipeline(planner, quota, upstream, sinks, writer)
+            budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
+            opened.push_async_callback(budgets.ledger.close)
+            pipeline = Pipeline(planner, quota, budgets, upstream, sinks, writer)
             gauges = Gauges(quota, database, writer, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)

@@ -15,6 +15,7 @@ def spell_strategy(value: Any) -> Any:
 
 
 Role = Literal["student", "teacher", "admin", "monitor"]
+Privacy = Literal["none", "hash", "redacted", "full"]
 Json = dict[str, Any]
 RoutingStrategy = Literal[
     "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
@@ -45,7 +46,7 @@ class Principal:
 
     A model must be on each of the ``allowlists``. ``concurrency`` is how many upstream calls may run at once, ``None``:
     as many as for any student. ``weight`` and ``priority`` are the course's, for the queue.
-    ``assignment`` is the one that the key was given out for.
+    ``assignment`` is the one that the key was given out for, ``privacy`` what of prompts and answers may be stored.
     """
 
     key_id: str
@@ -57,6 +58,7 @@ class Principal:
     weight: float = 1.0
     priority: int = 0
     assignment: str | None = None
+    privacy: Privacy = "none"
 
 
 @dataclass(frozen=True, slots=True)

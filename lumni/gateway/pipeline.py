@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
-from lumni.gateway import admission, settlement
+from lumni.gateway import admission, settlement, timetable
+from lumni.gateway.budgets import Budgets
 from lumni.gateway.drain import Drain
 from lumni.gateway.planning import Planner
 from lumni.gateway.reply import Reply
@@ -25,11 +26,13 @@ class Pipeline:
         self,
         planner: Planner,
         quota: Quota,
+        budgets: Budgets,
         upstream: Upstream,
         sinks: Sequence[Sink],
         journal: Journal | None = None,
     ) -> None:
         self._planner = planner
+        self._budgets = budgets
         self._quota = quota
         self._upstream = upstream
         self._sinks = sinks
@@ -44,9 +47,12 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks, self._journal)
         try:
+            request, principal = timetable.apply(request, principal, self._budgets.rules_of(principal.course))
             case.admission = await admission.enter(self._quota, request, principal)
+            request = self._budgets.economise(request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
-            candidates = [candidate.deployment for candidate in plan.candidates]
+            case.purse, candidates = await self._budgets.reserve(request, principal, plan.deployments)
+            request = case.purse.bound(request) if case.purse else request
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
             await turn.lease(candidates, request.deadline)
             answer = await self._upstream.send(request, candidates, turn, case.attempts)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
+from lumni.gateway.budgets import Purse
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
@@ -57,6 +58,7 @@ class Case:
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
         self.plan: Plan | None = None
+        self.purse: Purse | None = None
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
@@ -150,6 +152,8 @@ class Case:
             self.turn.close()
         if self._record is None:
             self._record = record
+            if self.purse:
+                self.purse.settle(record)
             for sink in self._sinks:
                 try:
                     sink.write(record)
@@ -233,7 +237,10 @@ def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
         "x-lumni-model": deployment.model,
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-attempts": str(len(case.attempts)),
+        "x-lumni-privacy": case.principal.privacy,
     }
+    if case.purse and case.purse.tokens is not None:
+        values["x-lumni-max-tokens"] = str(case.purse.tokens)
     if plan.classified:
         values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
     limits = case.admission.headers if case.admission else {}

@@ -153,5 +153,9 @@ class Plan:
         return self.classification is not UNCLASSIFIED
 
     @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        return tuple(candidate.deployment for candidate in self.candidates)
+
+    @property
     def winner(self) -> Deployment:
         return self.candidates[0].deployment

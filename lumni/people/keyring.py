@@ -5,11 +5,12 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 
+from lumni.classroom import Rules
 from lumni.people.passes import Pass, passes
 from lumni.people.secret import keep
 from lumni.people.store import KeySource
@@ -56,6 +57,7 @@ class Keyring:
         self._source = source
         self._now = now
         self._passes: dict[str, Pass] = {}
+        self._rules: Mapping[str, Rules] = {}
         self._version = -1
         self._read_at = self._expired_at = self._tried_at = -inf
         self._away = False
@@ -74,6 +76,10 @@ class Keyring:
         # A look-up by a digest gives nothing away: nobody can choose the digest of a key.
         found = self._passes.get(digest)
         return found.check(self._now()) if found else None
+
+    def rules(self, course: str | None) -> Rules | None:
+        """What holds for a course's requests, as fresh as its keys."""
+        return self._rules.get(course) if course else None
 
     def expire(self) -> None:
         """Look at the database before the next request: this process has just changed something."""
@@ -103,7 +109,7 @@ class Keyring:
         try:
             if await source.version() != self._version:
                 issued = await source.issued()
-                self._passes, self._version = passes(issued), issued.version
+                self._passes, self._rules, self._version = passes(issued), issued.rules, issued.version
         except Exception as error:  # noqa: BLE001  (whatever it is, the keys that are known must go on working)
             self._is_away(type(error).__name__)
         else:

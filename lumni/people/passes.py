@@ -61,7 +61,8 @@ def passes(issued: Issued) -> dict[str, Pass]:
     """A pass for every key by its hash, and for what it replaced."""
     found: dict[str, Pass] = {}
     for key in issued.keys:
-        course = issued.courses.get(key.course) if key.course else None
+        rules = issued.rules.get(key.course) if key.course else None
+        course = rules.course if rules else None
         principal, left = principal_of(key, course), key.student in issued.left
         if key.previous_hash:
             found[key.previous_hash] = Pass(principal, key, course, left, replaced=True)
@@ -82,4 +83,6 @@ def principal_of(key: VirtualKey, course: Course | None) -> Principal:
         concurrency=key.concurrency,
         weight=course.weight if course else 1.0,
         priority=course.priority if course else 0,
+        assignment=key.assignment,
+        privacy=course.privacy if course else "none",
     )

@@ -11,8 +11,10 @@ from lumni.settings import Settings
 from lumni.storage import migrate
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
+from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
+from lumni.storage.rules import RulesRepository
 
 WAL_RETRY_SECONDS = 0.05
 
@@ -24,6 +26,8 @@ class Database:
         self.engine = engine
         self.records = RecordRepository(engine)
         self.people = PeopleRepository(engine)
+        self.rules = RulesRepository(engine)
+        self.ledger = LedgerRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

@@ -163,6 +163,7 @@ courses = Table(
     Column("weight", Double, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("claim_round", Integer, nullable=False),
+    Column("retention_days", Integer),
 )
 
 students = Table(
@@ -198,8 +199,113 @@ keys = Table(
     Column("revoked_at", UTCDateTime),
     Column("previous_hash", Text),
     Column("previous_until", UTCDateTime),
+    Column("assignment", Text),
     UniqueConstraint("hash"),
     Index(None, "course"),
+    Index(None, "student"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("starts_at", UTCDateTime),
+    Column("ends_at", UTCDateTime),
+    Column("models", _json(none_as_null=True)),
+)
+
+exams = Table(
+    "exams",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("starts_at", UTCDateTime, nullable=False),
+    Column("ends_at", UTCDateTime, nullable=False),
+    Column("name", Text),
+    Column("model", Text),
+    Column("seed", BigInteger),
+    Column("temperature", Double),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("per", Text, nullable=False),
+    Column("who", Text),
+    Column("assignment", Text),
+    Column("carry_over", Boolean, nullable=False),
+    Column("economy", Boolean, nullable=False),
+)
+
+budget_top_ups = Table(
+    "budget_top_ups",
+    metadata,
+    Column("budget", ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True),
+    Column("who", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)
+
+budget_balances = Table(
+    "budget_balances",
+    metadata,
+    Column("budget", ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True),
+    Column("who", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("spent", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("carried", BigInteger, nullable=False),
+)
+
+budget_holds = Table(
+    "budget_holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("budget", ForeignKey("budgets.id", ondelete="CASCADE"), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("lapsed", Boolean, nullable=False),
+    Index(None, "expires_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", UTCDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("course", Text),
+    Column("details", _json(), nullable=False),
+    Index(None, "at"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("course", Text, nullable=False),
+    Column("student", Text),
+    Column("privacy", Text, nullable=False),
+    Column("prompt_hash", Text, nullable=False),
+    Column("answer_hash", Text, nullable=False),
+    Column("prompt", Text),
+    Column("answer", Text),
     Index(None, "student"),
 )
 

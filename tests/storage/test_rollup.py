@@ -180,7 +180,7 @@ async def test_records_of_before_are_summed_up_by_the_migration(database_setting
         batch = [record(n, created_at=START + timedelta(minutes=7 * n), provider=f"p{n % 3}") for n in range(50)]
         await database.records.add([*batch, record(60, attempts=(), provider=None, model=None, list_cost=None)])
         before = rollup.rolled_up([request_row(one) for one in batch])
-        await migrate.downgrade(database.engine, "0005")
+        await migrate.downgrade(database.engine, "0006")
         await migrate.upgrade(database.engine)
         await check(database)
         assert len(await stored(database, usage_metrics)) >= len(before)

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lumni.budget import Answer, Ask, Bill, Change
 from lumni.catalogue.model import Catalogue, Deployment
+from lumni.gateway.budgets import Budgets
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.reply import Reply
+from lumni.people.keyring import utc_now
 from lumni.quota.memory import MemoryStore
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Principal, RequestRecord
@@ -112,6 +115,16 @@ def deployment(id_: str, base: str, provider: str = "openai", **more: Any) -> De
     )
 
 
+class Unkept:
+    """No ledger: nobody here has a budget."""
+
+    async def post(self, asks: Sequence[Ask], bills: Sequence[Bill]) -> tuple[list[Answer], list[Change]]:
+        raise AssertionError
+
+    async def lapse(self, now: datetime) -> int:
+        raise AssertionError
+
+
 class Line:
     """The straight line without HTTP before it: a pipeline over these deployments, and the records it leaves.
 
@@ -127,7 +140,8 @@ class Line:
         self.upstream = Upstream(self.catalogue, self.settings)
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
         planner = Planner(self.catalogue, self.quota, switches=Switches(strategy=self.settings.routing_strategy))
-        self.pipeline = Pipeline(planner, self.quota, self.upstream, [self])
+        budgets = Budgets(Unkept(), lambda _: None, utc_now)
+        self.pipeline = Pipeline(planner, self.quota, budgets, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)

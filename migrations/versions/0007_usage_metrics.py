@@ -1,6 +1,6 @@
 """Sums of the records, by provider, model, course and quarter of an hour.
 
-Revises: 0005
+Revises: 0006
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
