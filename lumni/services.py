@@ -41,7 +41,8 @@ from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
 from lumni.telemetry.recent import Recent
-from lumni.types import AlertSink
+from lumni.telemetry.traces import begin, make_traces
+from lumni.types import AlertSink, Trace
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -106,11 +107,12 @@ class Services:
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
             outboxes: list[Outbox] = []
-            if portkey := make_portkey(settings, catalogue, worker):
-                portkey.outbox.start()
-                opened.push_async_callback(portkey.outbox.close)
-                outboxes.append(portkey.outbox)
-                sinks.append(portkey)
+            for exporter in (make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)):
+                if exporter is not None:
+                    exporter.outbox.start()
+                    opened.push_async_callback(exporter.outbox.close)
+                    outboxes.append(exporter.outbox)
+                    sinks.append(exporter)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
@@ -131,6 +133,12 @@ class Services:
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
             bell, recent, planner, pipeline, closing,
         )  # fmt: skip
+
+    def begin_trace(self, traceparent: str | None) -> Trace | None:
+        """The trace of a request that arrives with this header, if traces are wanted."""
+        if self.settings.otel_exporter_otlp_endpoint is None:
+            return None
+        return begin(traceparent, self.settings.trace_sampling)
 
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""

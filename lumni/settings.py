@@ -164,6 +164,16 @@ class Settings(BaseSettings):
     portkey_base_url: str = Field("https://api.portkey.ai/v1", description="Portkey's API, or a self-hosted one.")
     portkey_environment: str = Field("development", description="How logs of this gateway are marked in Portkey.")
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, description="Where traces go, by OTLP over HTTP; unset: none."
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(None, description="What that asks for: name=value,name=value.")
+    otel_service_name: str = Field("lumni", description="The name of this gateway in traces.")
+    trace_sampling: float = Field(1.0, ge=0, le=1, description="Share of requests that are traced unasked.")
+    log_sampling: float = Field(
+        1.0, ge=0, le=1, description="Share of requests that went well whose events are logged."
+    )
+
     alerts_enabled: bool = Field(True, description="Watch the metrics and tell what is wrong.")
     alert_usage: float = Field(0.8, gt=0, le=1, description="Share of a day's or longer quota that is worth an alert.")
     alert_error_rate: float = Field(0.1, gt=0, le=1, description="Share of requests that fail.")
@@ -253,9 +263,11 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
         return value.upper()
 
-    @field_validator("portkey_base_url")
+    @field_validator("portkey_base_url", "otel_exporter_otlp_endpoint")
     @classmethod
-    def _check_http_url(cls, value: str) -> str:
+    def _check_http_url(cls, value: str | None) -> str | None:
+        if not value:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL that starts with https://")

@@ -77,6 +77,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a request stands in a distributed trace (W3C Trace Context): hexadecimal ids, ``span_id`` is ours.
+
+    ``parent_id`` is the caller's span, if it told one; ``sampled`` is whether spans are to be kept.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None = None
+    sampled: bool = True
+
+    @property
+    def header(self) -> str:
+        """``traceparent`` for whom we call."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat request, whatever the surface it came by.
 
@@ -102,6 +120,7 @@ class ChatRequest:
     metadata_in_body: bool = True
     client_request_id: str | None = None
     assignment: str | None = None
+    trace: Trace | None = None
 
     @property
     def messages(self) -> list[Json]:
@@ -146,7 +165,8 @@ class RequestRecord:
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
     ``ttft_ms`` is the time to the first content of a stream, ``queued_ms`` the time in line for quota. ``reason`` and
     ``benchmark_score`` (0 to 100) are those of the model that was chosen first, and ``decision`` is all that led to it
-    (``lumni.intelligence.archive``).
+    (``lumni.intelligence.archive``). ``steps`` are those of the line with the milliseconds at which each was over; they
+    and ``trace`` are not stored.
     """
 
     request_id: str
@@ -185,6 +205,8 @@ class RequestRecord:
     client_request_id: str | None = None
     decision: Mapping[str, Any] | None = None
     assignment: str | None = None
+    trace: Trace | None = None
+    steps: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ def whole(reply: Reply) -> Response:
 
 async def _read(request: Request, surface: str, defaults: Mapping[str, object]) -> ChatRequest:
     services = services_of(request)
-    envelope = wire.envelope(request.scope, surface)
+    trace = services.begin_trace(request.headers.get("traceparent"))
+    envelope = wire.envelope(request.scope, surface, trace)
     body: Json = {}
     try:
         wire.check_encoding(request.headers)

@@ -15,7 +15,7 @@ from starlette.types import Scope
 from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
-from lumni.types import ChatRequest, Json, TaskType, spell_strategy
+from lumni.types import ChatRequest, Json, TaskType, Trace, spell_strategy
 
 OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni", "what_if"})
 MAX_DEPTH = 100
@@ -33,15 +33,17 @@ class Envelope:
     surface: str
     created_at: datetime
     received: float
+    trace: Trace | None = None
 
 
-def envelope(scope: Scope, surface: str) -> Envelope:
+def envelope(scope: Scope, surface: str, trace: Trace | None = None) -> Envelope:
     return Envelope(
         scope["lumni.request_id"],
         scope["lumni.client_request_id"],
         surface,
         datetime.now(UTC),
         asyncio.get_running_loop().time(),
+        trace,
     )
 
 
@@ -103,6 +105,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         surface=envelope.surface,
         created_at=envelope.created_at,
         received=envelope.received,
+        trace=envelope.trace,
         body={name: value for name, value in body.items() if name not in OWN_FIELDS},
         model=body["model"],
         deadline=asyncio.get_running_loop().time() + settings.request_timeout,
@@ -127,6 +130,7 @@ def refused(body: Json, envelope: Envelope) -> ChatRequest:
         surface=envelope.surface,
         created_at=envelope.created_at,
         received=envelope.received,
+        trace=envelope.trace,
         deadline=envelope.received,
         body={},
         model=model[:MODEL_LENGTH] if isinstance(model, str) else "",

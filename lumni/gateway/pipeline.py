@@ -49,13 +49,18 @@ class Pipeline:
         try:
             request, principal = timetable.apply(request, principal, self._budgets.rules_of(principal.course))
             case.admission = await admission.enter(self._quota, request, principal)
+            case.done("admission")
             request = self._budgets.economise(request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
+            case.done("plan")
             case.purse, candidates = await self._budgets.reserve(request, principal, plan.deployments)
             request = case.purse.bound(request) if case.purse else request
+            case.done("budget")
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
             await turn.lease(candidates, request.deadline)
+            case.done("lease")
             answer = await self._upstream.send(request, candidates, turn, case.attempts)
+            case.done("upstream")
             headers = settlement.headers(answer.deployment, plan, case)
             if isinstance(answer, WholeAnswer):
                 return Reply(headers, body=self._settle(answer, case, plan))

@@ -62,10 +62,17 @@ class Case:
         self.turn: Turn | None = None
         self.first_content: float | None = None
         self._sinks = sinks
+        self._steps: list[tuple[str, float]] = []
         log.received(request)
         self._record: RequestRecord | None = None
+        self.done("read")
         if journal is not None:
             journal.begin(self._unended())
+
+    def done(self, step: str) -> None:
+        """Note that a step of the line is over, for traces."""
+        if self.request.trace:
+            self._steps.append((step, self._since(self._now())))
 
     def answered(
         self, answer: WholeAnswer | StreamedAnswer, outcome: Outcome = Outcome.OK, status: int = 200
@@ -129,6 +136,8 @@ class Case:
             "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
+            "trace": request.trace,
+            "steps": tuple(self._steps),
         }
         if plan is not None:
             common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}

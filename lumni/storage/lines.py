@@ -1,16 +1,16 @@
 """Records as lines of the spool: JSON, one line each, cheap to write on the request's way."""
 
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from lumni.storage.rows import INT32, Row, clean_int, clean_json, request_row
+from lumni.storage.tables import requests
 from lumni.types import RequestRecord
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "list_cost", "billed_cost")
-_FIELDS = tuple(field.name for field in fields(RequestRecord) if field.name != "decision")
+_STORED = tuple(column.name for column in requests.columns if column.name != "decision")  # the id is the first
 _BEGUN = b'{"begun":'
 _DECISION = b',"lumni.decision":'  # stands last and is not read again: it is larger than all else together
 
@@ -20,7 +20,7 @@ def encode(record: RequestRecord) -> bytes:
     if record.created_at.tzinfo is None:
         raise ValueError("created_at has no time zone")
     try:
-        return _line({name: getattr(record, name) for name in _FIELDS}, record.decision)
+        return _line({name: getattr(record, name) for name in _STORED}, record.decision)
     except TypeError:  # half a surrogate pair, a number beyond 64 bits: mended as for the database
         row = request_row(record)
         return _line(row, row.pop("decision"))

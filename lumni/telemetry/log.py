@@ -7,6 +7,7 @@ A request is told of by events with its id: ``request_received``; then ``respons
 import logging
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -31,6 +32,23 @@ SUSPICIOUS = (
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
 )
 EVENTS = {Outcome.OK: "response_generated", Outcome.CACHED: "cache_hit", Outcome.RATE_LIMITED: "rate_limit_exceeded"}
+
+
+ORDINARY = frozenset({"request_received", "response_generated", "cache_hit", "cost_tracked"})
+
+
+class Sampling(logging.Filter):
+    """Lets pass a ``share`` of the requests that go well, each with all its events; what went wrong passes always."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._below = int(share * 2**32)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != logger.name or record.msg not in ORDINARY:
+            return True
+        request_id = str(getattr(record, "fields", {}).get("request_id"))
+        return zlib.crc32(request_id.encode()) < self._below
 
 
 def event(name: str, fields: Mapping[str, object]) -> None:
@@ -155,6 +173,8 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
     handler.setFormatter(
         JsonFormatter(scrub, worker) if settings.log_format == "json" else ConsoleFormatter(scrub, who)
     )
+    if settings.log_sampling < 1:
+        handler.addFilter(Sampling(settings.log_sampling))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
@@ -169,5 +189,6 @@ def secrets_of(catalogue: Catalogue) -> list[str]:
 def _secrets(settings: Settings) -> list[str]:
     given: list[Any] = [settings.unified_api_key, settings.portkey_api_key]
     given += [settings.alert_webhook_url, settings.alert_slack_url, settings.alert_smtp_url]
+    given.append(settings.otel_exporter_otlp_headers)
     given += [provider.api_key for provider in settings.providers.values()]
     return [secret.get_secret_value() for secret in given if secret is not None]

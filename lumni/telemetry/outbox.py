@@ -49,8 +49,13 @@ class Sent:
     in_a_row: int = 0
 
 
+ARRAY = (b"[", b"]")
+
+
 class Outbox:
-    """A bounded queue of JSON values and the task that posts them as arrays to ``url``; the oldest is dropped first.
+    """A bounded queue of JSON values and the task that posts them to ``url``; the oldest is dropped first.
+
+    A batch travels between the two halves of ``envelope``, separated by commas: as an array, if nothing else is said.
 
     What ``close`` couldn't send is kept in ``spill`` and sent after the next start. A call whose answer got lost is
     made again: entries arrive at least once. All methods belong to the event loop's thread.
@@ -63,6 +68,7 @@ class Outbox:
         headers: Mapping[str, str],
         spill: Path,
         pace: Pace | None = None,
+        envelope: tuple[bytes, bytes] = ARRAY,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
@@ -71,6 +77,7 @@ class Outbox:
         self._headers = {"content-type": "application/json", **headers}
         self._spill = spill
         self._pace = pace or Pace()
+        self._envelope = envelope
         self._chance = chance
         self._queue: deque[bytes] = deque()
         self._flying: list[bytes] = []
@@ -173,7 +180,8 @@ class Outbox:
 
     async def _send(self, client: httpx.AsyncClient, number: int) -> float | None:
         """Post the first ``number`` entries of the batch; the pause to make, if they have to be sent again."""
-        body = b"[" + b",".join(self._flying[:number]) + b"]"
+        before, after = self._envelope
+        body = before + b",".join(self._flying[:number]) + after
         try:
             answer = await client.post(self._url, content=body, headers=self._headers)
         except httpx.HTTPError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.errors import LumniError
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Usage
+from lumni.types import Attempt, ChatRequest, Json, Trace, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
@@ -91,7 +91,7 @@ class Upstream:
         )
 
         async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
-            return await call(request, deployment, params, seconds)
+            return await call(request, deployment, _traced(params, request.trace), seconds)
 
         return Journey(self._router, request, candidates, gate, attempt, trail, budget)
 
@@ -104,6 +104,13 @@ class Upstream:
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
     ) -> TranslatedStream:
         return await self._lane.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+
+
+def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
+    """With the request's place in its trace, for a provider that is part of it."""
+    if trace is None:
+        return params
+    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 async def _warm_up(litellm: Any) -> None:

@@ -19,6 +19,7 @@ from tests.telemetry.records import attempt, catalogue, failure, record
 
 Lines = list[dict[str, Any]]
 KEY = "lumni-key-of-the-gateway"
+EVENTS_TOLD = ("response_generated", "cost_tracked", "request_failed")
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +161,18 @@ def test_a_higher_level_silences_events() -> None:
     configured(stream, log_level="WARNING")
     LogSink(catalogue()).write(record())
     assert stream.getvalue() == ""
+
+
+def test_sampling_keeps_whole_requests_and_all_that_went_wrong() -> None:
+    """003-06: of two hundred that went well about a fifth, with all their events; of those that didn't each one."""
+    stream = io.StringIO()
+    configured(stream, log_sampling=0.2)
+    sink = LogSink(catalogue())
+    for number in range(200):
+        sink.write(record(request_id=f"good-{number}"))
+        sink.write(failure(request_id=f"bad-{number}"))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    events = {event: {line["request_id"] for line in lines if line["event"] == event} for event in EVENTS_TOLD}
+    assert 15 < len(events["response_generated"]) < 75
+    assert events["response_generated"] == events["cost_tracked"]
+    assert len(events["request_failed"]) == 200
