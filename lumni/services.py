@@ -165,7 +165,7 @@ def make_people(settings: Settings, catalogue: Catalogue, database: Database, ke
     """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
     secret = open_secret(_plain(settings.secret_key), settings.data_dir)
     changed = keyring.expire if keyring else lambda: None
-    return People(database.people, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+    return People(database, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
 
 
 def _plain(secret: SecretStr | None) -> str | None:
