@@ -10,7 +10,7 @@ from lumni.gateway.budgets import Budgets
 from lumni.gateway.drain import Drain
 from lumni.gateway.planning import Planner
 from lumni.gateway.reply import Reply
-from lumni.gateway.settlement import Case, Sink
+from lumni.gateway.settlement import Case, Journal, Sink
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.quota.service import Quota
@@ -30,12 +30,14 @@ class Pipeline:
         budgets: Budgets,
         upstream: Upstream,
         sinks: Sequence[Sink],
+        journal: Journal | None = None,
     ) -> None:
         self._planner = planner
         self._budgets = budgets
         self._quota = quota
         self._upstream = upstream
         self._sinks = sinks
+        self._journal = journal
         self.drain = Drain()
 
     def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
@@ -44,7 +46,7 @@ class Pipeline:
 
     async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
-        case = Case(request, principal, self._sinks)
+        case = Case(request, principal, self._sinks, self._journal)
         try:
             request, principal = timetable.apply(request, principal, self._budgets.rules_of(principal.course))
             case.admission = await admission.enter(self._quota, request, principal)
