@@ -152,7 +152,10 @@ class Line:
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
         planner = Planner(self.catalogue, self.quota, switches=Switches(strategy=self.settings.routing_strategy))
         budgets = Budgets(Unkept(), lambda _: None, utc_now)
-        self.pipeline = Pipeline(planner, self.quota, budgets, self.upstream, [self])
+        self.pipeline = Pipeline(planner, self.quota, budgets, self.upstream, [self], self)
+
+    def keep(self, request: ChatRequest, principal: Principal, answer: str) -> None:
+        raise AssertionError
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
