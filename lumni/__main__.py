@@ -7,6 +7,7 @@ from lumni.cli.ask import ask
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
+from lumni.cli.experiment import app as experiment
 from lumni.cli.explain import explain
 from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
@@ -28,7 +29,15 @@ app = typer.Typer(
 )
 for command in (serve, doctor, models, quota, ask, explain, classify, train):
     app.command()(command)
-groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey, "alerts": alerts}
+groups = {
+    "course": course,
+    "student": student,
+    "key": key,
+    "lab": lab,
+    "portkey": portkey,
+    "alerts": alerts,
+    "experiment": experiment,
+}
 for name, group in groups.items():
     app.add_typer(group, name=name)
 
