@@ -7,7 +7,6 @@ median of the batches and of the best one, the server's CPU and wall time as med
 """
 
 import argparse
-import asyncio
 import json
 import os
 import resource
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import uvloop
 from redis.asyncio import Redis
 
 from lumni.quota.memory import MemoryStore
@@ -125,4 +125,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=200, help="requests a batch")
     parser.add_argument("--batches", type=int, default=25)
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.url, arguments.rounds, arguments.batches))
+    uvloop.run(main(arguments.url, arguments.rounds, arguments.batches))

@@ -50,7 +50,7 @@ async def explain(request: Request) -> Any:
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
     principal: Principal = request.scope["lumni.principal"]
     chat = await services.preparation.prepare(chat, principal)
-    return await explaining.explain(services.planner, chat, principal, what_if)
+    return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
 
 
 @router.get(

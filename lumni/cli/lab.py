@@ -109,6 +109,8 @@ def _read_faults(given: Sequence[str]) -> "list[Fault]":
 def _run(server: "uvicorn.Server", lab_app: "LabApp", host: str) -> None:
     import asyncio
 
+    from lumni.cli import loop
+
     async def serve_and_announce() -> None:
         serving = asyncio.ensure_future(server.serve())
         while not server.started and not serving.done():  # noqa: ASYNC110
@@ -118,7 +120,7 @@ def _run(server: "uvicorn.Server", lab_app: "LabApp", host: str) -> None:
         await serving
 
     try:
-        asyncio.run(serve_and_announce())
+        loop.run(serve_and_announce())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except SystemExit:  # uvicorn's way to say that it could not listen

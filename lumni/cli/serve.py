@@ -27,16 +27,16 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes that serve together; several need Redis.")] = None,
 ) -> None:
     """Start the gateway. Without any provider's key the built-in lab provider answers."""
-    import asyncio
     import os
 
+    from lumni.cli import loop
     from lumni.cli.failure import explained
     from lumni.settings import Settings
 
     with explained():
         settings = Settings.load(config, os.environ, host=host, port=port, workers=workers)
         if settings.workers == 1:
-            asyncio.run(run(settings))
+            loop.run(run(settings))
             return
         from lumni.cli.workers import supervise
 

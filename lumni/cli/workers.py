@@ -66,6 +66,7 @@ def _work(settings: Settings, post: Post) -> None:
     """What a worker's process runs."""
     import typer
 
+    from lumni.cli import loop
     from lumni.cli.failure import explained
     from lumni.cli.serve import run
 
@@ -73,7 +74,7 @@ def _work(settings: Settings, post: Post) -> None:
         return
     try:
         with explained():
-            asyncio.run(run(settings, post))
+            loop.run(run(settings, post))
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
     except KeyboardInterrupt:  # Ctrl-C is for all processes of a terminal

@@ -133,10 +133,10 @@ class Pool:
 def transit_ms(windows: Iterable[Window]) -> int:
     """When a request that was reserved has surely been counted by a pool's provider, after so many milliseconds.
 
-    Five seconds, and a fifth of the shortest window's period if that is less: there, to wait longer would cost more
+    Five seconds, and a tenth of the shortest window's period if that is less: there, to wait longer would cost more
     than the refusal of a call that was under way for so much longer than the one before.
     """
-    return min([TRANSIT_MS, *(window.period_ms // 5 for window in windows if window.lands)])
+    return min([TRANSIT_MS, *(window.period_ms // 10 for window in windows if window.lands)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -354,7 +354,7 @@ end
 local function transit(pool)
   local least = TRANSIT
   for _, w in ipairs(pool.windows) do
-    if w.lands then least = math.min(least, math.floor(w.period / 5)) end
+    if w.lands then least = math.min(least, math.floor(w.period / 10)) end
   end
   return least
 end

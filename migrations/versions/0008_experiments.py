@@ -1,13 +1,13 @@
 """Which prompt and which variant of an experiment a request got, and what people thought of its answer.
 
-Revises: 0006
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
