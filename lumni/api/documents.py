@@ -103,7 +103,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     explained = ExplainRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(explained.pop("$defs"))
     schemas["ExplainRequest"] = explained
-    schemas["CompletionRequest"] = {**deepcopy(body), "required": [], "title": "CompletionRequest"}
+    schemas["CompletionRequest"] = {**deepcopy(body), "required": ["messages"], "title": "CompletionRequest"}
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},

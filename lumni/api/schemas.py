@@ -96,13 +96,14 @@ class PromptReference(BaseModel):
     variables: dict[str, bool | int | float | str] | None = Field(None, description="Filled into it.")
 
 
-_SAYS_SOMETHING: JsonDict = {"anyOf": [{"required": ["messages"]}, {"required": ["prompt"]}]}
+# With a prompt they may be left out; to say so in the schema would say little more, and generators stumble over it.
+_NEEDS_MESSAGES: JsonDict = {"required": ["model", "messages"]}
 
 
 class ChatCompletionRequest(_Open):
     """The body of ``POST /v1/chat/completions``: OpenAI's, and a few fields of Lumni's own at the end."""
 
-    model_config = ConfigDict(json_schema_extra=_SAYS_SOMETHING)
+    model_config = ConfigDict(json_schema_extra=_NEEDS_MESSAGES)
 
     model: Name = Field(
         examples=["auto"], description="`auto`, `fast`, `powerful`, a model group, or `provider/model`."
@@ -145,8 +146,10 @@ class ChatCompletionRequest(_Open):
         None, description="The order in which candidates are tried."
     )
     fallback: bool | None = Field(None, description="`false`: try only the first choice.")
-    prompt: PromptReference | None = Field(None, description="A teacher's prompt, instead of `messages` or before.")
-    experiment: ExperimentName | None = Field(None, description="The experiment to take part in.")
+    prompt: PromptReference | None = Field(
+        None, description="A teacher's prompt, before your `messages`, which may then be left out."
+    )
+    experiment: ExperimentName | None = Field(None, description="The experiment to take part in, while there is one.")
     lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
 
 

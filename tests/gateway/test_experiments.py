@@ -73,11 +73,12 @@ async def test_a_prompt_goes_through_the_router(lumni: Stage, provided: Provider
     assert len(provided.bodies[1]["messages"]) == 2
 
 
-async def test_unknown_prompts_and_experiments_are_not_found(lumni: Stage) -> None:
-    """001-04, 001-05"""
-    for body in ({"prompt": {"id": "nothing"}}, {"experiment": "nothing"}):
-        answer = await lumni.ask(model="first", **body)
-        assert answer.status_code == 404, answer.text
+async def test_unknown_prompts_are_not_found_and_old_experiments_no_obstacle(lumni: Stage) -> None:
+    """001-04, 001-05: a program that asks for an experiment goes on when it is over."""
+    answer = await lumni.ask(model="first", prompt={"id": "nothing"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "prompt_not_found")
+    over = await lumni.ask(model="first", experiment="last-year")
+    assert (over.status_code, over.json()["lumni"]["experiment"]) == (200, None)
     neither = await lumni.post("/v1/chat/completions", model="first")
     assert (neither.status_code, neither.json()["error"]["param"]) == (400, "messages")
     assert (await lumni.ask(model="first", prompt={"id": "../../etc/passwd"})).status_code == 400
