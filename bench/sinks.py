@@ -11,6 +11,8 @@ from pathlib import Path
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.settlement import Sink
 from lumni.settings import Settings
+from lumni.storage.spool import Spool
+from lumni.storage.writer import RecordWriter
 from lumni.telemetry import log
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
@@ -20,6 +22,7 @@ from lumni.types import Attempt, Outcome, RequestRecord
 
 ROUNDS, RECORDS = 15, 2000
 DEPLOYMENTS, PROVIDERS = 50, 10
+OPTIONS = [[f"d{n}", "p0", "p0/m0", [0.5] * 9, [0.25] * 5, True, n, None, None] for n in range(10)]
 
 
 def records() -> Iterator[RequestRecord]:
@@ -35,7 +38,7 @@ def records() -> Iterator[RequestRecord]:
             course="course", task_type="fast", confidence=0.87, deployment=f"d{one}", provider=provider, model=model,
             finish_reason="stop", prompt_tokens=200, completion_tokens=150, list_cost=90_000, billed_cost=0,
             latency_ms=900.0 + number % 900, queued_ms=1.5, ttft_ms=300.0 + number % 700,
-            attempts=(bad, good) if number % 10 == 0 else (good,),
+            decision={"requested": "auto", "options": OPTIONS}, attempts=(bad, good) if number % 10 == 0 else (good,),
         )  # fmt: skip
 
 
@@ -51,6 +54,17 @@ def microseconds(sink: Sink) -> float:
     return statistics.median(found)
 
 
+class Begin:
+    """What the spool does when a request begins."""
+
+    def __init__(self, writer: RecordWriter) -> None:
+        self.write = writer.begin
+
+
+async def nowhere_to(_: object) -> None:
+    """The database is not measured: that is not on the request's way."""
+
+
 async def main() -> None:
     catalogue = Catalogue(
         tuple(
@@ -64,7 +78,10 @@ async def main() -> None:
         log.configure(settings, stream=nowhere)
         portkey = make_portkey(settings, catalogue)
         assert portkey is not None
+        writer = RecordWriter(nowhere_to, queue=Spool(Path(folder) / "spool"))
         sinks: dict[str, Sink] = {
+            "spool, begin": Begin(writer),
+            "spool, end": writer,
             "Prometheus": Metrics(catalogue),
             "JSON figures": Recent(),
             "Portkey": portkey,

@@ -4,9 +4,13 @@ import typer
 
 from lumni.cli.alerts import app as alerts
 from lumni.cli.ask import ask
+from lumni.cli.assignment import app as assignment
+from lumni.cli.audit import audit
+from lumni.cli.budget import app as budget
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
+from lumni.cli.exam import app as exam
 from lumni.cli.explain import explain
 from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
@@ -26,9 +30,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, explain, classify, train):
+for command in (serve, doctor, models, quota, ask, explain, classify, audit, train):
     app.command()(command)
-groups = {"course": course, "student": student, "key": key, "lab": lab, "portkey": portkey, "alerts": alerts}
+groups = {
+    "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
+    "lab": lab, "portkey": portkey, "alerts": alerts,
+}  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)
 

@@ -26,6 +26,8 @@ from lumni.people.service import People
 from lumni.quota.service import Quota
 from lumni.settings import Settings
 from lumni.storage.database import Database
+from lumni.storage.heir import Heir
+from lumni.storage.spool import Spool
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.alerts.bell import Bell, Book
 from lumni.telemetry.alerts.channels import make_channels
@@ -86,9 +88,13 @@ class Services:
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
             opened.push_async_callback(keyring.close)
             people = make_people(settings, catalogue, database, keyring)
-            writer = RecordWriter(database.records.add)
+            spool = settings.data_dir / "spool"
+            writer = RecordWriter(database.records.add_rows, queue=Spool(spool))
             writer.start()
             opened.push_async_callback(writer.close)
+            heir = Heir(spool, writer.add)
+            heir.start()
+            opened.push_async_callback(heir.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
             quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
@@ -112,7 +118,7 @@ class Services:
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(budgets.ledger.close)
-            pipeline = Pipeline(planner, quota, budgets, upstream, sinks)
+            pipeline = Pipeline(planner, quota, budgets, upstream, sinks, writer)
             gauges = Gauges(quota, database, writer, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
@@ -159,7 +165,7 @@ def make_people(settings: Settings, catalogue: Catalogue, database: Database, ke
     """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
     secret = open_secret(_plain(settings.secret_key), settings.data_dir)
     changed = keyring.expire if keyring else lambda: None
-    return People(database.people, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+    return People(database, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -38,8 +38,8 @@ async def health(request: Request) -> dict[str, Any]:
 async def report(request: Request) -> dict[str, Any]:
     """Database, Redis, the queue, providers and breakers that aren't closed.
 
-    `status` is `ok`; `degraded` when the database or Redis is out of reach or no provider can be called, though
-    requests may still be served; the answer is a 200 in both cases.
+    `status` is `ok`; `degraded` when the database or Redis is out of reach, the spool can't be written, or no provider
+    can be called, though requests may still be served; the answer is a 200 in both cases.
     """
     services: Services = request.app.state.services
     database, quota = await _database(services), store_state(services)
@@ -48,13 +48,15 @@ async def report(request: Request) -> dict[str, Any]:
     if services.settings.redis_url is not None:
         redis = {"state": "up" if quota["mode"] == "shared" else "down"}
     usable = any(provider["state"] in ("available", "exhausted") for provider in providers)
-    well = database["state"] == "up" and redis["state"] != "down" and usable
+    spool = _spool(services)
+    well = database["state"] == "up" and redis["state"] != "down" and usable and spool["state"] == "up"
     views = [services.quota.breakers.view(deployment.id) for deployment in services.catalogue.enabled]
     return {
         "status": "ok" if well else "degraded",
         "version": __version__,
         "started_at": services.started_at,
         "database": database,
+        "spool": spool,
         "redis": redis,
         "quota": quota,
         "queue": {"waiting": quota["waiting"]},
@@ -111,6 +113,13 @@ async def _database(services: Services) -> Json:
         "unwritten_records": services.writer.pending,
         "lost_records": services.writer.dropped,
     }
+
+
+def _spool(services: Services) -> Json:
+    """Whether records outlive this process at once, and how many would not."""
+    writer = services.writer
+    state: Json = {"state": "failing", "reason": writer.fault} if writer.fault else {"state": "up"}
+    return {**state, "records_in_memory": writer.in_memory}
 
 
 def _in_short(provider: Json) -> Json:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from lumni.api.errors import documented
 from lumni.api.people import CourseId, StudentId, listed, people_of, principal_of
-from lumni.api.people_schemas import KeyTerms, NewCourseKey, NewServiceKey, Rotation
+from lumni.api.people_schemas import KeyTerms, NewCourseKey, NewServiceKey, NewStudentKey, Rotation
 from lumni.people.keys import Terms
 from lumni.people.views import key_json, new_key_json
 
@@ -47,7 +47,7 @@ async def add_course_key(course: CourseId, terms: NewCourseKey, request: Request
     "/admin/students/{student}/keys",
     status_code=201, responses=_ADDS, operation_id="addStudentKey", summary="Add a student's key",
 )  # fmt: skip
-async def add_student_key(student: StudentId, terms: KeyTerms, request: Request) -> dict[str, Any]:
+async def add_student_key(student: StudentId, terms: NewStudentKey, request: Request) -> dict[str, Any]:
     """One more for a student, who can't claim one from then on."""
     return new_key_json(await people_of(request).keys.add_for(principal_of(request), student, _terms(terms)))
 
@@ -73,4 +73,5 @@ async def revoke_key(key: KeyId, request: Request) -> dict[str, Any]:
 
 def _terms(given: KeyTerms) -> Terms:
     models = None if given.models is None else tuple(given.models)
-    return Terms(given.name, models, given.concurrency, given.starts_at, given.expires_at)
+    assignment = given.assignment if isinstance(given, NewStudentKey) else None
+    return Terms(given.name, models, given.concurrency, given.starts_at, given.expires_at, assignment)

@@ -35,11 +35,11 @@ Models = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_lengt
 Zone = Annotated[str, Field(json_schema_extra={"enum": sorted(available_timezones())}, examples=["Europe/Berlin"])]
 
 
-class _Closed(BaseModel):
+class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class CourseChanges(_Closed):
+class CourseChanges(Closed):
     """What may be changed of a course; what is left out stays. Only admins change `weight` and `priority`."""
 
     name: Words = Field("", description="Its name for people.")
@@ -48,6 +48,9 @@ class CourseChanges(_Closed):
     time_zone: Zone = Field("UTC", description="IANA name. Days and weeks are counted in it.")
     models: Models | None = Field(None, description="Models that it may use; `null` for all.", examples=[["fast"]])
     privacy: Privacy = Field("none", description="What of prompts and answers may be stored.")
+    retention_days: Whole | None = Field(
+        None, ge=1, le=36_500, description="Days after which records and content are deleted; `null`: never."
+    )
     weight: float = Field(1.0, gt=0, le=1000, description="Share of each student, relative to other courses'.")
     priority: Whole = Field(0, ge=-100, le=100, description="Courses of a higher one are served first.")
 
@@ -58,7 +61,7 @@ class NewCourse(CourseChanges):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Short name, such as `cs101-2026`.")
 
 
-class StudentChanges(_Closed):
+class StudentChanges(Closed):
     """What may be changed of a student; what is left out stays."""
 
     name: Words | None = None
@@ -71,7 +74,7 @@ class NewStudent(StudentChanges):
     email: Email = Field(examples=["ada@school.example"], description="With it the student claims a key.")
 
 
-class RosterEntry(_Closed):
+class RosterEntry(Closed):
     """A student as a roster has her."""
 
     email: Email
@@ -80,7 +83,7 @@ class RosterEntry(_Closed):
     external_id: Words | None = None
 
 
-class NewRoster(_Closed):
+class NewRoster(Closed):
     """A whole class. A file as learning platforms export it goes to `roster.csv` beside this route."""
 
     students: Annotated[list[RosterEntry], MinLen(1), MaxLen(20_000)]
@@ -89,7 +92,7 @@ class NewRoster(_Closed):
     remove_absent: bool = Field(False, description="Take off the roster who is not in this one.")
 
 
-class KeyTerms(_Closed):
+class KeyTerms(Closed):
     """What a key is bound to."""
 
     name: Words | None = Field(None, description="What it is for.")
@@ -99,7 +102,13 @@ class KeyTerms(_Closed):
     expires_at: Moment | None = Field(None, examples=[END], description="… and before this moment.")
 
 
-class NewCourseKey(KeyTerms):
+class NewStudentKey(KeyTerms):
+    """A key of one student."""
+
+    assignment: Words | None = Field(None, description="The only assignment that it is for.")
+
+
+class NewCourseKey(NewStudentKey):
     """A key shared by a class, or a teacher's (which only an admin may make)."""
 
     role: Literal["student", "teacher"] = "student"
@@ -111,7 +120,7 @@ class NewServiceKey(KeyTerms):
     role: Literal["admin", "monitor"]
 
 
-class Rotation(_Closed):
+class Rotation(Closed):
     """How to rotate a key."""
 
     grace_hours: float = Field(0.0, ge=0, le=720, description="For how long the old one works on.")

@@ -18,6 +18,7 @@ End = Annotated[str | None, typer.Option(help="Last day, or the moment at which 
 Zone = Annotated[str | None, typer.Option(help="Time zone, such as Europe/Berlin; UTC if not given.")]
 Model = Annotated[list[str] | None, typer.Option("--model", "-m", help="A model that it may use; repeat for more.")]
 Privacy = Annotated[str | None, typer.Option(help="What of prompts and answers is stored: none, hash, redacted, full.")]
+KeepDays = Annotated[int | None, typer.Option(help="Days after which records and content are deleted; 0 keeps all.")]
 Weight = Annotated[float | None, typer.Option(help="Share of each of its students, relative to other courses'.")]
 Priority = Annotated[int | None, typer.Option(help="Courses of a higher one are served first.")]
 
@@ -46,6 +47,7 @@ def add(
     zone: Zone = None,
     model: Model = None,
     privacy: Privacy = None,
+    keep_days: KeepDays = None,
     weight: Weight = None,
     priority: Priority = None,
     config: Config = None,
@@ -56,7 +58,7 @@ def add(
     from lumni.people.service import LOCAL_ADMIN
 
     with explained():
-        values = _values(name, start, end, zone, model, privacy, weight, priority, in_zone=zone or "UTC")
+        values = _values(name, start, end, zone, model, privacy, keep_days, weight, priority, in_zone=zone or "UTC")
     _show(with_people(config, lambda people: people.courses.add(LOCAL_ADMIN, course, **values)), as_json=as_json)
 
 
@@ -78,6 +80,7 @@ def set_(
     model: Model = None,
     all_models: Annotated[bool, typer.Option("--all-models", help="Allow all models again.")] = False,
     privacy: Privacy = None,
+    keep_days: KeepDays = None,
     weight: Weight = None,
     priority: Priority = None,
     config: Config = None,
@@ -89,7 +92,7 @@ def set_(
     async def work(people: People) -> "CourseView":
         before = await people.courses.get(LOCAL_ADMIN, course)
         in_zone = zone or before.time_zone
-        values = _values(name, start, end, zone, model, privacy, weight, priority, in_zone=in_zone)
+        values = _values(name, start, end, zone, model, privacy, keep_days, weight, priority, in_zone=in_zone)
         if all_models:
             values["models"] = None
         return await people.courses.change(LOCAL_ADMIN, course, **values)
@@ -126,6 +129,7 @@ def _values(
     zone: str | None,
     model: list[str] | None,
     privacy: str | None,
+    keep_days: int | None,
     weight: float | None,
     priority: int | None,
     *,
@@ -144,7 +148,8 @@ def _values(
         "weight": weight,
         "priority": priority,
     }
-    return {field: value for field, value in given.items() if value is not None}
+    values = {field: value for field, value in given.items() if value is not None}
+    return values if keep_days is None else {**values, "retention_days": keep_days or None}
 
 
 def _show(view: "CourseView", *, as_json: bool) -> None:

@@ -42,6 +42,7 @@ def add(
     model: Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; repeat for more.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Upstream calls that may run with it at once.")] = None,
     start: Annotated[str | None, typer.Option(help="Works from this day or moment on (UTC).")] = None,
+    assignment: Annotated[str | None, typer.Option(help="Only for this assignment of its course.")] = None,
     expires: Annotated[str | None, typer.Option(help="Works through this day, or until this moment (UTC).")] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -62,6 +63,7 @@ def add(
             concurrency=concurrency,
             starts_at=moment(start, "UTC", "start") if start else None,
             expires_at=moment(expires, "UTC", "expires", end=True) if expires else None,
+            assignment=assignment,
         )
 
     async def work(people: People) -> "NewKey":

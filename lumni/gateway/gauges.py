@@ -62,7 +62,7 @@ class Gauges:
     def own(self) -> list[Metric]:
         """What this process has for itself; the first is about stores."""
         return [
-            _stores_up(self._quota),
+            _stores_up(self._quota, self._writer),
             _breakers(self._quota),
             *_stores(self._quota, self._writer),
             _faults(self._faults),
@@ -128,8 +128,9 @@ def _breakers(quota: Quota) -> Metric:
     return breaker
 
 
-def _stores_up(quota: Quota) -> Metric:
+def _stores_up(quota: Quota, writer: RecordWriter) -> Metric:
     family = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
+    family.add_metric(["spool"], not writer.fault)
     if isinstance(quota.store, ResilientStore):
         family.add_metric(["redis"], quota.store.state["mode"] == "shared")
     return family
@@ -138,6 +139,9 @@ def _stores_up(quota: Quota) -> Metric:
 def _stores(quota: Quota, writer: RecordWriter) -> Iterator[Metric]:
     yield GaugeMetricFamily("lumni_queue_depth", "Requests that wait for quota.", quota.queue.waiting)
     yield GaugeMetricFamily("lumni_records_pending", "Records on their way to the database.", writer.pending)
+    yield GaugeMetricFamily(
+        "lumni_records_in_memory", "Of them, those that a crash would lose: the spool takes none.", writer.in_memory
+    )
     lost = CounterMetricFamily("lumni_records_lost", "Records that will never be stored, by why.", labels=["reason"])
     lost.add_metric(["queue_full"], writer.dropped)
     lost.add_metric(["refused"], writer.refused)

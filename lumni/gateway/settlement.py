@@ -41,10 +41,18 @@ class Sink(Protocol):
     def write(self, record: RequestRecord) -> None: ...
 
 
+class Journal(Protocol):
+    """Keeps what to record of a request in case that this process dies before its end."""
+
+    def begin(self, record: RequestRecord) -> None: ...
+
+
 class Case:
     """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends."""
 
-    def __init__(self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink], journal: Journal | None = None
+    ) -> None:
         self.request = request
         self.principal = principal
         self.attempts: list[Attempt] = []
@@ -58,6 +66,8 @@ class Case:
         log.received(request)
         self._record: RequestRecord | None = None
         self.done("read")
+        if journal is not None:
+            journal.begin(self._unended())
 
     def done(self, step: str) -> None:
         """Note that a step of the line is over, for traces."""
@@ -102,6 +112,11 @@ class Case:
         else:
             outcome, status, code = Outcome.ERROR, 500, "internal_error"
         return self._close(RequestRecord(**self._common(), outcome=outcome, status=status, error_code=code))
+
+    def _unended(self) -> RequestRecord:
+        """What is true if no other record follows: the process died, and nobody knows what the provider counted."""
+        died = {"outcome": Outcome.CUT, "status": 500, "error_code": "process_died", "usage_estimated": True}
+        return RequestRecord(**self._common() | died)
 
     def _common(self) -> Json:
         request, plan = self.request, self.plan
@@ -223,13 +238,15 @@ def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
     }
 
 
-def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
+def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dict[str, str]:
     """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
+    deployment = answer.deployment
     values = {
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
+        "x-lumni-lane": answer.lane,
         "x-lumni-attempts": str(len(case.attempts)),
         "x-lumni-privacy": case.principal.privacy,
     }

@@ -7,10 +7,12 @@ from datetime import datetime
 
 from lumni.classroom import Course
 from lumni.errors import InvalidRequest, PermissionDenied, RateLimited
+from lumni.people.audit import Audit
 from lumni.people.courses import Courses
 from lumni.people.keys import NewKey, new_key
 from lumni.people.store import PeopleStore
 from lumni.people.students import email_of
+from lumni.types import Principal
 
 WINDOW = 600.0  # seconds
 PER_EMAIL = 5
@@ -55,7 +57,7 @@ class Attempts:
 
 
 class Claims:
-    """``changed`` is called after each claim, so that the key works at once in this process."""
+    """Keys that students fetch themselves."""
 
     def __init__(
         self,
@@ -63,13 +65,13 @@ class Claims:
         courses: Courses,
         attempts: Attempts,
         now: Callable[[], datetime],
-        changed: Callable[[], None],
+        audit: Audit,
     ) -> None:
         self._store = store
         self._courses = courses
         self._attempts = attempts
         self._now = now
-        self._changed = changed
+        self._audit = audit
 
     async def claim(self, code: str, email: str, address: str) -> Claimed:
         """The key of the student with this e-mail; ``address`` is where the request came from.
@@ -88,7 +90,9 @@ class Claims:
             for name, _ in names:
                 self._attempts.wrong(name)
             raise PermissionDenied(REFUSAL, code="claim_refused")
-        self._changed()
+        key = claimed.key.key
+        claimant = Principal(key.id, student=key.student, course=key.course)
+        await self._audit.done(claimant, "key.claim", key.id, key.course, student=key.student)
         return claimed
 
     async def _try(self, code: str, email: str) -> Claimed | None:

@@ -9,9 +9,10 @@ from typing import Any
 from lumni.classroom import Course
 from lumni.errors import Conflict, InvalidRequest, PermissionDenied
 from lumni.people import rights
+from lumni.people.audit import Audit
 from lumni.people.secret import Secret, same_code
 from lumni.people.store import PeopleStore
-from lumni.people.times import as_utc, known_zone
+from lumni.people.times import in_utc, known_zone
 from lumni.types import Principal
 
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -33,7 +34,7 @@ class CourseView:
 
 
 class Courses:
-    """``unknown`` picks the names that mean no model out of an allowlist; ``changed`` is called after each change."""
+    """``unknown`` picks the names that mean no model out of an allowlist."""
 
     def __init__(
         self,
@@ -41,13 +42,13 @@ class Courses:
         secret: Secret,
         now: Callable[[], datetime],
         unknown: Callable[[Iterable[str]], tuple[str, ...]],
-        changed: Callable[[], None],
+        audit: Audit,
     ) -> None:
         self._store = store
         self._secret = secret
         self._now = now
         self._unknown = unknown
-        self._changed = changed
+        self._audit = audit
 
     async def list(self, actor: Principal) -> list[CourseView]:
         """Those that ``actor`` manages."""
@@ -73,10 +74,10 @@ class Courses:
             message = "id: use small letters, digits and dashes, at most 63, such as 'cs101-2026'."
             raise InvalidRequest(message, param="id")
         defaults = {"name": course, "created_at": self._now(), "claim_round": 1}
-        made = checked(Course(course, **{**defaults, **_in_utc(values)}))
+        made = checked(Course(course, **{**defaults, **in_utc(values)}))
         if not await self._store.add_course(made):
             raise Conflict(f"There is a course {course!r} already.", param="id")
-        self._changed()
+        await self._audit.done(actor, "course.add", course, course, **in_utc(values))
         return self._view(made, {})
 
     async def change(self, actor: Principal, course: str, **values: Any) -> CourseView:
@@ -84,11 +85,11 @@ class Courses:
         before = await self.get(actor, course)
         if actor.role != "admin" and (taboo := ADMINS_ONLY & values.keys()):
             raise PermissionDenied(f"Only an admin may change {' and '.join(sorted(taboo))}.")
-        values = _in_utc(values)
+        values = in_utc(values)
         checked(replace(before, **values))
         if values:
             await self._store.change_course(course, values)
-            self._changed()
+            await self._audit.done(actor, "course.change", course, course, **values)
         return await self.show(actor, course)
 
     async def renew_claim_code(self, actor: Principal, course: str) -> CourseView:
@@ -96,12 +97,14 @@ class Courses:
         before = await self.get(actor, course)
         # Rounds of a course are never used twice, also over closing: the sign says that claims are closed.
         await self._store.change_course(course, {"claim_round": abs(before.claim_round) + 1})
+        await self._audit.done(actor, "course.claim_code.renew", course, course)
         return await self.show(actor, course)
 
     async def close_claims(self, actor: Principal, course: str) -> CourseView:
         """Nobody can claim a key any more, until there is a new code."""
         before = await self.get(actor, course)
         await self._store.change_course(course, {"claim_round": -abs(before.claim_round)})
+        await self._audit.done(actor, "course.claim_code.close", course, course)
         return await self.show(actor, course)
 
     async def by_claim_code(self, typed: str) -> Course | None:
@@ -136,10 +139,8 @@ def checked(course: Course) -> Course:
         raise InvalidRequest("weight: must be above 0, at most 1000.", param="weight")
     if abs(course.priority) > 100:
         raise InvalidRequest("priority: must be from -100 to 100.", param="priority")
+    if course.retention_days is not None and not 1 <= course.retention_days <= 36_500:
+        raise InvalidRequest("retention_days: must be from 1 to 36,500, or null to keep all.", param="retention_days")
     if course.models is not None and not course.models:
         raise InvalidRequest("models: name at least one, or leave it out to allow all.", param="models")
     return course
-
-
-def _in_utc(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_utc(value, name) if isinstance(value, datetime) else value for name, value in values.items()}

@@ -9,6 +9,7 @@ from datetime import datetime
 from lumni.classroom import Student
 from lumni.errors import InvalidRequest
 from lumni.people import rights
+from lumni.people.audit import Audit
 from lumni.people.keys import NewKey, new_key
 from lumni.people.roster import Roster, RosterRow
 from lumni.people.store import PeopleStore
@@ -36,15 +37,13 @@ class Enrolment:
 
 
 class Enrolments:
-    """Imports of rosters. ``changed`` is called after each, so that this process knows at once."""
+    """Imports of rosters."""
 
-    def __init__(
-        self, store: PeopleStore, students: Students, now: Callable[[], datetime], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: PeopleStore, students: Students, now: Callable[[], datetime], audit: Audit) -> None:
         self._store = store
         self._students = students
         self._now = now
-        self._changed = changed
+        self._audit = audit
 
     async def enrol(
         self,
@@ -74,7 +73,9 @@ class Enrolments:
         claimed = {student.id for student, _ in made}
         new = [replace(s, claimed_at=now) if s.id in claimed else s for s in plan.added]
         stored = await self._store.enrol(new, self._changes(plan, now), [key.key for _, key in made])
-        self._changed()
+        counts = {"added": len(stored), "changed": len(plan.changed), "returned": len(plan.returned)}
+        removed = len(plan.absent) if remove_absent else 0
+        await self._audit.done(actor, "roster.import", course, course, **counts, removed=removed, keys=len(made))
         return replace(
             plan,
             added=tuple(student for student in new if student.id in stored),

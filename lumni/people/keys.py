@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from lumni.classroom import VirtualKey
 from lumni.errors import Conflict, InvalidRequest, PermissionDenied
 from lumni.people import rights
+from lumni.people.audit import Audit
 from lumni.people.keyring import SHOWN, hash_key, make_key
-from lumni.people.store import PeopleStore
+from lumni.people.store import PeopleStore, RulesStore
 from lumni.people.times import as_utc
 from lumni.types import Principal, Role
 
@@ -33,6 +34,7 @@ class Terms:
     concurrency: int | None = None
     starts_at: datetime | None = None
     expires_at: datetime | None = None
+    assignment: str | None = None
 
 
 def new_key(role: Role, now: datetime, course: str | None, student: str | None, terms: Terms | None = None) -> NewKey:
@@ -60,17 +62,19 @@ def new_key(role: Role, now: datetime, course: str | None, student: str | None, 
         concurrency=terms.concurrency,
         starts_at=starts,
         expires_at=expires,
+        assignment=terms.assignment,
     )
     return NewKey(key, text)
 
 
 class Keys:
-    """``changed`` is called after each change, so that this process knows at once."""
+    """The keys of courses, students and services."""
 
-    def __init__(self, store: PeopleStore, now: Callable[[], datetime], changed: Callable[[], None]) -> None:
+    def __init__(self, store: PeopleStore, rules: RulesStore, now: Callable[[], datetime], audit: Audit) -> None:
         self._store = store
         self._now = now
-        self._changed = changed
+        self._rules = rules
+        self._audit = audit
 
     async def list(self, actor: Principal, course: str | None = None, student: str | None = None) -> list[VirtualKey]:
         """Those of a course, a student, or all that ``actor`` manages."""
@@ -101,7 +105,7 @@ class Keys:
                 rights.admin(actor)
             if await self._store.course(course) is None:
                 raise rights.missing("course", course)
-        return await self._store_new(new_key(role, self._now(), course, None, terms))
+        return await self._store_new(actor, new_key(role, self._now(), course, None, terms))
 
     async def add_for(self, actor: Principal, student: str, terms: Terms | None = None) -> NewKey:
         """One more key for a student, who has claimed by that. Raises :class:`NotFound`."""
@@ -109,7 +113,7 @@ class Keys:
         found = await self._store.student(student)
         if found is None or not rights.manages(actor, found.course):
             raise rights.missing("student", student)
-        return await self._store_new(new_key("student", self._now(), found.course, student, terms))
+        return await self._store_new(actor, new_key("student", self._now(), found.course, student, terms))
 
     async def rotate(self, actor: Principal, key: str, grace: timedelta = timedelta()) -> NewKey:
         """A new key in place of an old one, which works for ``grace`` longer. Id, owner and terms stay.
@@ -130,7 +134,7 @@ class Keys:
             "previous_until": self._now() + grace,
         }
         await self._store.change_key(key, changes)
-        self._changed()
+        await self._audit.done(actor, "key.rotate", key, old.course, grace_seconds=grace.total_seconds())
         return NewKey(await self.get(actor, key), text)
 
     async def revoke(self, actor: Principal, key: str) -> VirtualKey:
@@ -138,7 +142,7 @@ class Keys:
         old = await self._changeable(actor, key)
         if old.revoked_at is None:
             await self._store.change_key(key, {"revoked_at": self._now()})
-            self._changed()
+            await self._audit.done(actor, "key.revoke", key, old.course)
         return await self.get(actor, key)
 
     async def _changeable(self, actor: Principal, key: str) -> VirtualKey:
@@ -147,8 +151,11 @@ class Keys:
             raise PermissionDenied("Only an admin may change another teacher's key.")
         return found
 
-    async def _store_new(self, made: NewKey) -> NewKey:
+    async def _store_new(self, actor: Principal, made: NewKey) -> NewKey:
+        key = made.key
+        if key.assignment is not None and await self._rules.assignment(key.course or "", key.assignment) is None:
+            raise InvalidRequest(f"assignment: the course has no {key.assignment[:63]!r}.", param="assignment")
         if not await self._store.add_key(made.key):
             raise Conflict("The course or student of the key was removed meanwhile.")
-        self._changed()
+        await self._audit.done(actor, "key.add", key.id, key.course, role=key.role, student=key.student)
         return made

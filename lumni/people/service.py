@@ -3,14 +3,19 @@
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Protocol
 
+from lumni.people.assignments import Assignments
+from lumni.people.audit import Audit, AuditStore
+from lumni.people.budgets import BalanceStore, BudgetDesk
 from lumni.people.claims import Attempts, Claims
 from lumni.people.courses import Courses
 from lumni.people.enrolment import Enrolments
+from lumni.people.exams import Exams
 from lumni.people.keyring import utc_now
 from lumni.people.keys import Keys
 from lumni.people.secret import Secret
-from lumni.people.store import PeopleStore
+from lumni.people.store import PeopleStore, RulesStore
 from lumni.people.students import Students
 from lumni.types import Principal
 
@@ -18,12 +23,28 @@ LOCAL_ADMIN = Principal(key_id="local", role="admin")
 """Who uses the command line: whoever can open the database and the secret may do everything."""
 
 
+class Stores(Protocol):
+    """Where it is all kept: a database's repositories."""
+
+    @property
+    def people(self) -> PeopleStore: ...
+    @property
+    def rules(self) -> RulesStore: ...
+    @property
+    def ledger(self) -> BalanceStore: ...
+    @property
+    def audit(self) -> AuditStore: ...
+
+
 class People:
-    """Courses, students, keys, rosters and claims. ``changed`` is called after every change of what a key may do."""
+    """Courses with their students, keys, rosters, claims, assignments, exams and budgets, and the audit log of it all.
+
+    ``changed`` is called after every change of what a key may do.
+    """
 
     def __init__(
         self,
-        store: PeopleStore,
+        stores: Stores,
         secret: Secret,
         *,
         unknown_models: Callable[[Iterable[str]], tuple[str, ...]] = lambda _: (),
@@ -31,8 +52,12 @@ class People:
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.courses = Courses(store, secret, now, unknown_models, changed)
-        self.students = Students(store, secret, now, changed)
-        self.keys = Keys(store, now, changed)
-        self.enrolments = Enrolments(store, self.students, now, changed)
-        self.claims = Claims(store, self.courses, Attempts(clock), now, changed)
+        store, rules, self.audit = stores.people, stores.rules, Audit(stores.audit, now, changed)
+        self.courses = Courses(store, secret, now, unknown_models, self.audit)
+        self.students = Students(store, secret, now, self.audit)
+        self.keys = Keys(store, rules, now, self.audit)
+        self.enrolments = Enrolments(store, self.students, now, self.audit)
+        self.claims = Claims(store, self.courses, Attempts(clock), now, self.audit)
+        self.assignments = Assignments(rules, self.courses, now, unknown_models, self.audit)
+        self.exams = Exams(rules, self.courses, now, unknown_models, self.audit)
+        self.budgets = BudgetDesk(rules, stores.ledger, self.courses, now, self.audit)

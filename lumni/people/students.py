@@ -7,6 +7,7 @@ from datetime import datetime
 from lumni.classroom import Student
 from lumni.errors import Conflict, InvalidRequest
 from lumni.people import rights
+from lumni.people.audit import Audit
 from lumni.people.secret import Secret
 from lumni.people.store import PeopleStore
 from lumni.types import Principal
@@ -24,15 +25,13 @@ def email_of(written: str) -> str:
 
 
 class Students:
-    """``changed`` is called after each change, so that this process knows at once."""
+    """A course's roster. The audit log knows students by their pseudonyms only."""
 
-    def __init__(
-        self, store: PeopleStore, secret: Secret, now: Callable[[], datetime], changed: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: PeopleStore, secret: Secret, now: Callable[[], datetime], audit: Audit) -> None:
         self._store = store
         self._secret = secret
         self._now = now
-        self._changed = changed
+        self._audit = audit
 
     async def list(self, actor: Principal, course: str | None = None) -> list[Student]:
         """Those of a course, or all that ``actor`` manages, also who left."""
@@ -57,14 +56,15 @@ class Students:
         made = self.made(course, email, name=name, section=section)
         if not await self._store.enrol([made], {}, ()):
             raise Conflict(f"{email} is on the roster of {course!r} already.", param="email")
-        self._changed()
+        await self._audit.done(actor, "student.add", made.id, course)
         return made
 
     async def change(self, actor: Principal, student: str, **values: str | None) -> Student:
         """Change name or section."""
-        await self.get(actor, student)
+        before = await self.get(actor, student)
         if values:
             await self._store.change_student(student, values)
+            await self._audit.done(actor, "student.change", student, before.course, fields=sorted(values))
         return await self.get(actor, student)
 
     async def remove(self, actor: Principal, student: str) -> Student:
@@ -72,14 +72,14 @@ class Students:
         before = await self.get(actor, student)
         if before.left_at is None:
             await self._store.change_student(student, {"left_at": self._now()})
-            self._changed()
+            await self._audit.done(actor, "student.remove", student, before.course)
         return await self.get(actor, student)
 
     async def restore(self, actor: Principal, student: str) -> Student:
         """Put her back on: her keys work again."""
-        await self.get(actor, student)
+        before = await self.get(actor, student)
         await self._store.change_student(student, {"left_at": None})
-        self._changed()
+        await self._audit.done(actor, "student.restore", student, before.course)
         return await self.get(actor, student)
 
     def made(

@@ -1,6 +1,8 @@
 """Moments as people write and read them, in a course's time zone."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from lumni.errors import InvalidRequest
@@ -33,6 +35,11 @@ def as_utc(at: datetime, param: str) -> datetime:
         return at.astimezone(UTC)
     except OverflowError:
         raise InvalidRequest(f"{param}: the time is out of range.", param=param) from None
+
+
+def in_utc(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values with every moment in UTC."""
+    return {name: as_utc(value, name) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def shown(at: datetime, zone: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lumni.settings import Settings
 from lumni.storage import migrate
+from lumni.storage.audit import AuditRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.ledger import LedgerRepository
@@ -28,6 +29,7 @@ class Database:
         self.people = PeopleRepository(engine)
         self.rules = RulesRepository(engine)
         self.ledger = LedgerRepository(engine)
+        self.audit = AuditRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

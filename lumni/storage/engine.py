@@ -84,7 +84,7 @@ def _postgres(url: URL) -> AsyncEngine:
         shown,
         async_creator=connect,
         hide_parameters=True,
-        json_serializer=_dump,
+        json_serializer=dump_json,
         json_deserializer=orjson.loads,
         pool_pre_ping=True,
         pool_size=POOL_SIZE,
@@ -93,15 +93,16 @@ def _postgres(url: URL) -> AsyncEngine:
     )
 
 
-def _dump(value: Any) -> str:
-    return orjson.dumps(value).decode()
+def dump_json(value: Any) -> str:
+    """``value`` as JSON; ``bytes`` are JSON already."""
+    return value.decode() if isinstance(value, bytes) else orjson.dumps(value).decode()
 
 
 def _sqlite(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         hide_parameters=True,
-        json_serializer=_dump,
+        json_serializer=dump_json,
         json_deserializer=orjson.loads,
     )
 

@@ -1,12 +1,12 @@
 """The repository of request records: the only SQL about them."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from lumni.storage import rollup
+from lumni.storage.bulk import insert_new
 from lumni.storage.errors import RecordsRefused, refuses_data
 from lumni.storage.rows import Row, classification_row, clean_text, record_of, request_row, selection_row
 from lumni.storage.tables import model_selections, requests, task_classifications
@@ -18,19 +18,27 @@ class RecordRepository:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
-        self._insert_new = dialect.insert(requests).on_conflict_do_nothing().returning(requests.c.request_id)
 
     async def add(self, records: Sequence[RequestRecord]) -> int:
-        """Store all records in one transaction; the number of those that were new.
+        """As ``add_rows``, of records."""
+        try:
+            rows = [request_row(record) for record in records]
+        except Exception as error:
+            if refuses_data(error):
+                raise RecordsRefused(f"these can be no rows ({type(error).__name__})") from error
+            raise
+        return await self.add_rows(rows)
 
-        A record whose ``request_id`` is already stored changes nothing in any table. Raises ``RecordsRefused`` when
+    async def add_rows(self, rows: Sequence[Row]) -> int:
+        """Store all rows of requests in one transaction; the number of those that were new.
+
+        A row whose ``request_id`` is already stored changes nothing in any table. Raises ``RecordsRefused`` when
         the data can't be stored at all, and the driver's own errors when the database is away.
         """
-        if not records:
+        if not rows:
             return 0
         try:
-            return await self._add(_rows(records))
+            return await self._add(_once(rows))
         except Exception as error:
             if refuses_data(error):
                 raise RecordsRefused(f"the database refuses these records ({type(error).__name__})") from error
@@ -38,12 +46,12 @@ class RecordRepository:
 
     async def _add(self, rows: Sequence[Row]) -> int:
         async with self._engine.begin() as connection:
-            new = set((await connection.execute(self._insert_new, rows)).scalars())
+            new = await insert_new(connection, requests, rows)
             fresh = [row for row in rows if row["request_id"] in new]
             for table, make in ((task_classifications, classification_row), (model_selections, selection_row)):
-                details = [detail for row in fresh if (detail := make(row)) is not None]
-                if details:
-                    await connection.execute(insert(table), details)
+                if details := [detail for row in fresh if (detail := make(row)) is not None]:
+                    await insert_new(connection, table, details)
+            await rollup.add(connection, fresh)
         return len(new)
 
     async def get(self, request_id: str) -> RequestRecord | None:
@@ -66,10 +74,9 @@ class RecordRepository:
         return [record_of(row) for row in rows]
 
 
-def _rows(records: Sequence[RequestRecord]) -> list[Row]:
-    """One row an id, the first record of an id counting, ordered: writers that share ids then can't deadlock."""
-    rows: dict[str, Row] = {}
-    for record in records:
-        row = request_row(record)
-        rows.setdefault(row["request_id"], row)
-    return [rows[request_id] for request_id in sorted(rows)]
+def _once(rows: Sequence[Row]) -> list[Row]:
+    """One row an id, the first of an id counting, ordered: writers that share ids then can't deadlock."""
+    by_id: dict[str, Row] = {}
+    for row in rows:
+        by_id.setdefault(row["request_id"], row)
+    return [by_id[request_id] for request_id in sorted(by_id)]

@@ -95,6 +95,8 @@ requests = Table(
     Column("attempts", _json(), nullable=False),
     Column("decision", _json(none_as_null=True)),
     Index(None, "created_at"),
+    Index(None, "course", "created_at"),
+    Index(None, "student", "created_at"),
 )
 
 task_classifications = Table(
@@ -120,6 +122,31 @@ model_selections = Table(
     Column("benchmark_score", Numeric(5, 2, asdecimal=False)),
     Column("timestamp", UTCDateTime, nullable=False),
     Index(None, "timestamp"),
+)
+
+usage_metrics = Table(
+    "usage_metrics",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("timestamp", UTCDateTime, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("course", Text, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("rate_limit_hits", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("list_cost", BigInteger, nullable=False),
+    Column("billed_cost", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("cost_usd", Numeric(10, 6, asdecimal=False), nullable=False),
+    Column("latency_ms", BigInteger, nullable=False),
+    UniqueConstraint("timestamp", "provider", "model", "course"),
+    Index(None, "provider", "model"),
 )
 
 courses = Table(

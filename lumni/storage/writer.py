@@ -5,8 +5,10 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from lumni.storage import lines
 from lumni.storage.errors import RecordsRefused, sqlstate
-from lumni.storage.queue import MemoryQueue, RecordQueue
+from lumni.storage.queue import LineQueue, MemoryQueue
+from lumni.storage.rows import Row
 from lumni.types import RequestRecord
 
 log = logging.getLogger(__name__)
@@ -14,26 +16,28 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 CLOSING_PAUSE = 0.25
+READ_AT_ONCE = 50  # lines made into rows before other work goes on, about a millisecond
 
 
 class RecordWriter:
     """Takes records at once and stores them in batches, in the background, in the order they came.
 
-    A database that is away is tried again, with growing pauses, until it is back; a record that it refuses is logged
-    and left out. All methods belong to the event loop's thread.
+    They are in the ``queue`` before ``write`` returns: what is then lost, and when, is the queue's to say. A database
+    that is away is tried again, with growing pauses, until it is back; a record that it refuses is logged and left out.
+    All methods belong to the event loop's thread.
     """
 
     def __init__(
         self,
-        add: Callable[[Sequence[RequestRecord]], Awaitable[object]],
+        add: Callable[[Sequence[Row]], Awaitable[object]],
         *,
-        queue: RecordQueue | None = None,
-        batch: int = 200,
+        queue: LineQueue | None = None,
+        batch: int = 500,
         interval: float = 0.05,
         attempt_timeout: float = 30.0,
         close_timeout: float = 10.0,
     ) -> None:
-        """``add`` stores a batch, idempotently (``RecordRepository.add``). Times are in seconds.
+        """``add`` stores a batch, idempotently (``RecordRepository.add_rows``). Times are in seconds.
 
         ``interval`` is how long a record may wait for company, ``attempt_timeout`` how long one batch may take,
         ``close_timeout`` how long ``close`` tries to store what is left.
@@ -61,9 +65,22 @@ class RecordWriter:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="record-writer")
 
+    def begin(self, record: RequestRecord) -> None:
+        """Keep what to record of a request if this process doesn't live to write its end."""
+        try:
+            self._queue.begin(record.request_id, lines.encode_begun(record))
+        except (TypeError, ValueError) as error:
+            log.warning("the begin of request %r can't be kept: %s", record.request_id, error)
+
     def write(self, record: RequestRecord) -> None:
         """Hand a record over; it returns at once and never raises."""
-        self._queue.put(record)
+        try:
+            line = lines.encode(record)
+        except (TypeError, ValueError) as error:
+            self._refused += 1
+            log.error("request %r can't be recorded: %s", record.request_id, error)
+            return
+        self._queue.put(record.request_id, line)
         self._accepted += 1
         self._arrived.set()
         if len(self._queue) >= self._batch:
@@ -84,6 +101,16 @@ class RecordWriter:
         """Records that the database would not take."""
         return self._refused
 
+    @property
+    def in_memory(self) -> int:
+        """Records that would be lost if this process were killed now."""
+        return self._queue.in_memory
+
+    @property
+    def fault(self) -> str:
+        """Why the spool can't be written; empty if nothing is wrong with it."""
+        return self._queue.fault
+
     async def flush(self) -> None:
         """Wait until everything written so far is stored; as long as it takes (bound it with ``asyncio.timeout``)."""
         if self._task is None:
@@ -98,7 +125,7 @@ class RecordWriter:
             self._flushes -= 1
 
     async def close(self) -> None:
-        """Store what is left, for at most ``close_timeout``, and stop; what remains then is counted in the log."""
+        """Store what is left, for at most ``close_timeout``, and stop; what remains is left in the queue's care."""
         if self._task is None:
             return
         self._closing.set()
@@ -108,8 +135,11 @@ class RecordWriter:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
-        if self.pending:
-            log.error("%d request records could not be stored before the end and are lost", self.pending)
+        waiting = self.pending
+        if lost := self._queue.close():
+            log.error("%d request records could not be stored before the end and are lost", lost)
+        if waiting > lost:
+            log.warning("%d request records are in the spool, for the next start", waiting - lost)
 
     async def _run(self) -> None:
         while True:
@@ -130,17 +160,16 @@ class RecordWriter:
 
     async def _store(self) -> None:
         """One attempt at the oldest batch; a pause if it failed."""
-        batch = self._queue.take(self._batch)
         self._report_drops()
         try:
+            batch = self._queue.take(self._batch)
             async with asyncio.timeout(self._attempt_timeout):
-                refused = await self._add_all(batch)
+                await self.add(await rows_of(batch))
         except Exception as error:  # noqa: BLE001  (whatever it is, the records must survive it)
             self._report_failure(error)
             await self._pause()
             return
         self._queue.done()
-        self._refused += refused
         if self._failures:
             log.info("the database takes request records again; %d are waiting", self.pending)
             self._failures = 0
@@ -148,17 +177,21 @@ class RecordWriter:
             self._settled = self._accepted - len(self._queue)
             self._progress.notify_all()
 
-    async def _add_all(self, batch: Sequence[RequestRecord]) -> int:
-        """Store a batch, without the records that the database refuses: halved until they are found. Their number."""
+    async def add(self, batch: Sequence[Row]) -> None:
+        """Store a batch now, without the records that the database refuses: halved until they are found.
+
+        Raises the database's own errors when it is away.
+        """
         try:
             await self._add(batch)
         except RecordsRefused as refusal:
             if len(batch) == 1:
-                log.error("request %r can't be recorded: %s", batch[0].request_id, refusal)
-                return 1
+                self._refused += 1
+                log.error("request %r can't be recorded: %s", batch[0]["request_id"], refusal)
+                return
             half = len(batch) // 2
-            return await self._add_all(batch[:half]) + await self._add_all(batch[half:])
-        return 0
+            await self.add(batch[:half])
+            await self.add(batch[half:])
 
     async def _pause(self) -> None:
         if self._closing.is_set():
@@ -179,3 +212,16 @@ class RecordWriter:
         if (new := self.dropped - self._reported_drops) > 0:
             log.error("%d request records were dropped: the database is away and the queue is full", new)
             self._reported_drops += new
+
+
+async def rows_of(batch: Sequence[bytes]) -> list[Row]:
+    """The rows of these lines, without those that are none. Other work goes on in between."""
+    rows: list[Row] = []
+    for number, line in enumerate(batch, start=1):
+        try:
+            rows.append(lines.row_of(line))
+        except ValueError as error:
+            log.error("a line of the spool is no record and is left out: %s", error)
+        if number % READ_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return rows

@@ -106,7 +106,7 @@ def test_they_share_one_address_and_every_limit(gateway: Gateway) -> None:
 
 def test_one_that_dies_is_replaced(gateway: Gateway) -> None:
     """002-40: and the others serve meanwhile."""
-    until(lambda: rows(gateway) == 60)  # a process that is killed loses the records of its last moments
+    until(lambda: rows(gateway) == 60)
     before = workers(gateway)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)

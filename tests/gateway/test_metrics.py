@@ -74,6 +74,8 @@ async def test_prometheus_sees_what_happened(lumni: Stage, provided: Provider) -
     assert one(found, "lumni_quota_remaining", pool=pool, kind="requests", period="60") == 0
     assert {value for _, value in found["lumni_quota_overrun_requests"]} == {0}
     assert one(found, "lumni_store_up", store="database") == 1
+    assert one(found, "lumni_store_up", store="spool") == 1
+    assert one(found, "lumni_records_in_memory") == 0
     assert one(found, "lumni_queue_depth") == 0
     assert one(found, "lumni_build_info") == 1
 

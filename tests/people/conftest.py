@@ -1,10 +1,12 @@
-"""People over a real database, with a clock that tests turn."""
+"""People over a real database, with a clock that tests turn; and by HTTP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -18,9 +20,11 @@ from lumni.storage.database import Database
 from lumni.storage.tables import metadata
 from lumni.types import Principal
 from tests.intelligence.catalogues import deployment
+from tests.services.gateway import Gateway
 
 START = datetime(2026, 9, 1, 8, tzinfo=UTC)
 ADMIN = LOCAL_ADMIN
+Client = Callable[[str], httpx.Client]
 
 
 @dataclass
@@ -76,7 +80,7 @@ async def school(database: Database, clock: Clock) -> AsyncIterator[School]:
     catalogue = Catalogue((deployment("groq-8b"), deployment("big-70b")))
     keyring = Keyring(hash_key("unified"), database.people, clock.now)
     people = People(
-        database.people,
+        database,
         Secret("a secret of the tests, long enough"),
         unknown_models=lambda names: unknown(names, catalogue),
         changed=keyring.expire,
@@ -85,3 +89,31 @@ async def school(database: Database, clock: Clock) -> AsyncIterator[School]:
     )
     yield School(people, keyring, clock, database)
     await keyring.close()
+
+
+@pytest.fixture
+def client(lab_gateway: Gateway) -> Iterator[Client]:
+    """Clients of the gateway by their key."""
+    made: list[httpx.Client] = []
+
+    def make(key: str) -> httpx.Client:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        made.append(httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=60))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def admin(lab_gateway: Gateway, client: Client) -> httpx.Client:
+    return client(lab_gateway.key)
+
+
+@pytest.fixture
+def course(admin: httpx.Client) -> str:
+    """A new course."""
+    made = admin.post("/admin/courses", json={"id": f"c-{uuid4().hex[:12]}", "name": "Algo & <Data>"})
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])

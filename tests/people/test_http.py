@@ -2,48 +2,18 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from tests.api.conftest import QUESTION, read_records
+from tests.people.conftest import Client
 from tests.services.gateway import Gateway
 
 CHAT = "/v1/chat/completions"
 Json = dict[str, Any]
-Client = Callable[[str], httpx.Client]
-
-
-@pytest.fixture
-def client(lab_gateway: Gateway) -> Iterator[Client]:
-    """Clients of the gateway by their key."""
-    made: list[httpx.Client] = []
-
-    def make(key: str) -> httpx.Client:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        made.append(httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=60))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
-def admin(lab_gateway: Gateway, client: Client) -> httpx.Client:
-    return client(lab_gateway.key)
-
-
-@pytest.fixture
-def course(admin: httpx.Client) -> str:
-    """A new course."""
-    made = admin.post("/admin/courses", json={"id": f"c-{uuid4().hex[:12]}", "name": "Algo & <Data>"})
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
 
 
 def student(admin: httpx.Client, course: str, email: str = "ada@school.example") -> Json:

@@ -11,8 +11,8 @@ from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.errors import RecordsRefused
 from lumni.storage.queue import MemoryQueue
+from lumni.storage.rows import Row
 from lumni.storage.writer import RecordWriter
-from lumni.types import RequestRecord
 from tests.services.postgres import Postgres
 from tests.storage.samples import record
 from tests.storage.test_engine import settings
@@ -27,11 +27,11 @@ class Shelf:
         self.refuses: set[str] = set()
         self.asked = asyncio.Event()
 
-    async def add(self, records: Sequence[RequestRecord]) -> int:
+    async def add(self, rows: Sequence[Row]) -> int:
         self.asked.set()
         if self.away:
             raise ConnectionRefusedError
-        ids = [found.request_id for found in records]
+        ids = [row["request_id"] for row in rows]
         if self.refuses.intersection(ids):
             raise RecordsRefused("no")
         self.batches.append(ids)
@@ -48,7 +48,7 @@ def ids(*numbers: int) -> list[str]:
 
 async def test_what_is_written_reaches_the_database(database: Database) -> None:
     """In batches, without being asked, and all of it by the time that ``flush`` returns."""
-    writer = RecordWriter(database.records.add, batch=100)
+    writer = RecordWriter(database.records.add_rows, batch=100)
     writer.start()
     for number in range(1050):
         writer.write(record(number))
@@ -64,7 +64,7 @@ async def test_what_is_written_reaches_the_database(database: Database) -> None:
 
 async def test_closing_stores_what_is_left(database: Database) -> None:
     """Also what was written before the start; closing twice is harmless."""
-    writer = RecordWriter(database.records.add, interval=3600)
+    writer = RecordWriter(database.records.add_rows, interval=3600)
     writer.write(record(1))
     writer.start()
     writer.write(record(2))
@@ -74,7 +74,7 @@ async def test_closing_stores_what_is_left(database: Database) -> None:
 
 
 async def test_two_writers_with_the_same_records_count_each_once(database: Database) -> None:
-    writers = [RecordWriter(database.records.add, batch=30) for _ in range(2)]
+    writers = [RecordWriter(database.records.add_rows, batch=30) for _ in range(2)]
     for writer in writers:
         writer.start()
     for number in range(600):
@@ -89,7 +89,7 @@ async def test_a_postgresql_that_dies_while_writing_loses_nothing() -> None:
     """Killed as by a crash in the middle, written to while it is away, and back: each record is there, once."""
     with Postgres() as server:
         database = await Database.open(settings(server.url()))
-        writer = RecordWriter(database.records.add, batch=20)
+        writer = RecordWriter(database.records.add_rows, batch=20)
         writer.start()
         for number in range(3000):
             writer.write(record(number))
@@ -113,7 +113,7 @@ async def test_an_sqlite_file_that_another_process_holds_loses_nothing(tmp_path:
     database = await Database.open(Settings(data_dir=tmp_path))
     holder = sqlite3.connect(str(database.engine.url.database))
     holder.execute("BEGIN EXCLUSIVE")
-    writer = RecordWriter(database.records.add, attempt_timeout=0.05)
+    writer = RecordWriter(database.records.add_rows, attempt_timeout=0.05)
     writer.start()
     for number in range(300):
         writer.write(record(number))
@@ -158,7 +158,7 @@ async def test_a_record_that_the_database_refuses_takes_no_other_with_it(caplog:
 
 async def test_a_refused_record_is_found_by_the_real_database_too(database: Database) -> None:
     """PostgreSQL's index holds no key of this size; SQLite takes it. Either way its neighbours are stored."""
-    writer = RecordWriter(database.records.add)
+    writer = RecordWriter(database.records.add_rows)
     monster = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(20000))
     writer.write(record(1))
     writer.write(record(2, request_id=monster))

@@ -1,0 +1,66 @@
+"""Many rows in one statement, on either database."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Column, DateTime, Double, Integer, Numeric, Table, Text
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lumni.storage.engine import dump_json
+from lumni.storage.rows import Row
+
+
+async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> set[Any]:
+    """Insert the rows whose primary key is new, the others change nothing; the keys of the new ones.
+
+    The key is one column. Rows have a value for every column.
+    """
+    (key,) = table.primary_key.columns
+    if connection.dialect.name == "postgresql":
+        arrays = tuple(_array(column, rows) for column in table.columns)
+        return set((await connection.exec_driver_sql(_from_arrays(table), arrays)).scalars())
+    statement = insert(table).on_conflict_do_nothing().returning(key)
+    return set((await connection.execute(statement, rows)).scalars())
+
+
+@cache
+def _from_arrays(table: Table) -> str:
+    """One array a column instead of one parameter a value: what PostgreSQL reads fastest short of COPY, which can't
+    leave out what is there already."""
+    names = ", ".join(column.name for column in table.columns)
+    parameters = ", ".join(f"${n}::{_sent_as(column)}[]" for n, column in enumerate(table.columns, start=1))
+    values = ", ".join(f"{c.name}::jsonb" if isinstance(c.type, JSON) else c.name for c in table.columns)
+    (key,) = table.primary_key.columns
+    return (
+        f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({parameters}) AS given ({names}) "  # noqa: S608
+        f"ON CONFLICT DO NOTHING RETURNING {key.name}"
+    )
+
+
+def _array(column: Column[Any], rows: Sequence[Row]) -> list[Any]:
+    values = [row[column.name] for row in rows]
+    if isinstance(column.type, JSON):
+        return [None if value is None and column.nullable else dump_json(value) for value in values]
+    return values
+
+
+def _sent_as(column: Column[Any]) -> str:
+    kind = column.type.impl_instance if hasattr(column.type, "impl_instance") else column.type
+    # The narrower kind first: a BigInteger is an Integer, a Double a Numeric.
+    for python, sql in _KINDS:
+        if isinstance(kind, python):
+            return sql
+    raise TypeError(f"{column} is of no kind that can be sent as an array")
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (JSON, "text"),
+    (DateTime, "timestamptz"),
+    (Boolean, "boolean"),
+    (Integer, "bigint"),
+    (Double, "float8"),
+    (Numeric, "float8"),
+    (Text, "text"),
+)
