@@ -31,7 +31,7 @@ Weight = Annotated[str, Query(pattern=_WEIGHT)]
 @router.post(
     "/v1/explain",
     response_model=Explanation,
-    responses=documented(400, 401, 403, 404, 413),
+    responses=documented(400, 401, 403, 404, 413, 503),
     openapi_extra=explain_body(),
     operation_id="explain",
     summary="What would be chosen, and why",
@@ -48,7 +48,8 @@ async def explain(request: Request) -> Any:
     wire.validate(body, ExplainRequest)
     what_if = explaining.asked(body.get("what_if") or {})
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
-    principal = request.scope["lumni.principal"]
+    principal: Principal = request.scope["lumni.principal"]
+    chat = await services.preparation.prepare(chat, principal)
     return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
 
 
@@ -73,9 +74,14 @@ async def why(
     levels, shares = explaining.written(quota or (), weights or ())
     what_if = explaining.suppose(weights=shares, without=without or (), quota=levels, task_type=task_type)
     with suppress(TimeoutError):  # what can't be stored now can't be read either
-        async with asyncio.timeout(STORED_WITHIN):
-            await services.writer.flush()
+        await stored(services, STORED_WITHIN)
     record = await services.database.records.get(request_id)
     if record is None or not explaining.may_see(record, principal):
         raise NotFound("There is no such request of yours. Its id is in the answer's header x-lumni-request-id.")
     return explaining.why(record, what_if)
+
+
+async def stored(services: Services, seconds: float) -> None:
+    """Wait until the records of answers that were just given can be read. Raises ``TimeoutError``."""
+    async with asyncio.timeout(seconds):
+        await services.writer.flush()
