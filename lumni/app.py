@@ -20,6 +20,7 @@ from lumni.api import (
     people,
     quota,
     rules,
+    usage,
 )
 from lumni.services import Services
 
@@ -37,7 +38,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     app.state.services = services
-    for surface in (chat, completion, models, quota, explain, people, keys, rules, claim, health, metrics, docs):
+    for surface in (chat, completion, models, quota, explain, people, keys, rules, claim, usage, health, metrics, docs):
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)

@@ -16,6 +16,7 @@ from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
+from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
 
@@ -27,6 +28,7 @@ class Database:
         self.engine = engine
         self.records = RecordRepository(engine)
         self.people = PeopleRepository(engine)
+        self.usage = UsageRepository(engine)
         self.rules = RulesRepository(engine)
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)
