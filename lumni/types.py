@@ -17,6 +17,7 @@ def spell_strategy(value: Any) -> Any:
 Role = Literal["student", "teacher", "admin", "monitor"]
 Privacy = Literal["none", "hash", "redacted", "full"]
 Json = dict[str, Any]
+Lane = Literal["relay", "translated"]
 RoutingStrategy = Literal[
     "auto", "priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"
 ]
@@ -130,7 +131,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One upstream call. ``started_ms`` counts from the request's arrival."""
+    """One upstream call. ``started_ms`` counts from the request's arrival; ``lane`` says who carried it, if known."""
 
     deployment: str
     provider: str
@@ -140,6 +141,7 @@ class Attempt:
     duration_ms: float
     status: int | None = None
     reason: str = ""
+    lane: Lane | None = None
 
     def public(self) -> Json:
         """What a client may see of it: no provider text, no address."""
@@ -155,6 +157,8 @@ class Attempt:
             shown["status"] = self.status
         if self.reason:
             shown["reason"] = self.reason
+        if self.lane:
+            shown["lane"] = self.lane
         return shown
 
 

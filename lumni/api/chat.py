@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from lumni import sse
 from lumni.api import wire
 from lumni.api.documents import chat_body, chat_responses
-from lumni.api.sse import EventStream, dumps, until_disconnect
+from lumni.api.sse import EventStream, until_disconnect
 from lumni.errors import ClientDisconnected, LumniError
 from lumni.gateway.reply import Reply
 from lumni.services import Services
@@ -26,8 +27,8 @@ router = APIRouter(tags=["chat"])
 async def chat_completions(request: Request) -> Response:
     """OpenAI's chat completion, streaming or not. `model` may be `auto`: then Lumni chooses and says why."""
     reply = await ask(request, "chat.completions")
-    if reply.chunks is not None:
-        return EventStream(reply.chunks, reply.headers, services_of(request).pipeline.drain)
+    if reply.events is not None:
+        return EventStream(reply.events, reply.headers, services_of(request).pipeline.drain)
     return whole(reply)
 
 
@@ -50,7 +51,7 @@ def services_of(request: Request) -> Services:
 
 def whole(reply: Reply) -> Response:
     """An answer that is no stream."""
-    return Response(dumps(reply.body or {}), headers=dict(reply.headers), media_type="application/json")
+    return Response(sse.dumps(reply.body or {}), headers=dict(reply.headers), media_type="application/json")
 
 
 async def _read(request: Request, surface: str, defaults: Mapping[str, object]) -> ChatRequest:

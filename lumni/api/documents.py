@@ -36,7 +36,8 @@ class Winner(BaseModel):
 class Explanation(BaseModel):
     """Every candidate with its weighted parts, every exclusion with its reason, and what would be if.
 
-    `what_if` has the same fields and says in `changed` whether another would win.
+    `lane` says of a request that is only imagined who would carry it, as `attempts` does of one on record. `what_if`
+    has the same fields and says in `changed` whether another would win.
     """
 
     model_config = ConfigDict(extra="allow")

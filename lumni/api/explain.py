@@ -46,7 +46,8 @@ async def explain(request: Request) -> Any:
     wire.validate(body, ExplainRequest)
     what_if = explaining.asked(body.get("what_if") or {})
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
-    return await explaining.explain(services.planner, chat, request.scope["lumni.principal"], what_if)
+    principal = request.scope["lumni.principal"]
+    return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
 
 
 @router.get(

@@ -1,84 +1,70 @@
-"""Server-sent events as OpenAI writes them, and hanging up when the client does."""
+"""Streams to clients, and hanging up when they do."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from lumni import sse
 from lumni.errors import InternalError, LumniError, ShuttingDown
 from lumni.gateway.drain import Drain
-from lumni.types import Json
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-Encode = Callable[[Json], bytes]
-
-
-def dumps(value: Json) -> bytes:
-    """JSON, also of what a model may say but UTF-8 can't: half a surrogate pair is written as an escape."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value).encode()
-
-
-def openai_event(chunk: Json) -> bytes:
-    """``data: {json}`` and an empty line."""
-    return b"data: " + dumps(chunk) + b"\n\n"
+Encode = Callable[[bytes], bytes]
 
 
 class EventStream(Response):
-    """Sends ``chunks`` as they come. An error inside becomes an error event; only a whole answer gets ``done``."""
+    """Sends a reply's ``events`` as they come. An error becomes an event too; only a whole answer gets ``[DONE]``.
+
+    ``encode`` gives them another form.
+    """
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        chunks: AsyncGenerator[Json],
+        events: AsyncGenerator[bytes],
         headers: Mapping[str, str],
         drain: Drain,
-        encode: Encode = openai_event,
-        done: bytes = b"data: [DONE]\n\n",
+        encode: Encode | None = None,
     ) -> None:
         super().__init__(headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._chunks = chunks
+        self._events = events
         self._drain = drain
         self._encode = encode
-        self._done = done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            tail = await until_disconnect(receive, self._drain, self._send_chunks(send))
+            tail = await until_disconnect(receive, self._drain, self._send_events(send))
         except ShuttingDown as error:
-            tail = openai_event(error.body())
+            tail = sse.event(error.body())
         except ClientDisconnect:
             return
         finally:
-            await self._chunks.aclose()
+            await self._events.aclose()
         await send({"type": "http.response.body", "body": tail, "more_body": False})
 
-    async def _send_chunks(self, send: Send) -> bytes:
-        """Returns what ends the stream: ``done``, or the event of the error that broke it off."""
+    async def _send_events(self, send: Send) -> bytes:
+        """Returns what ends the stream: ``[DONE]``, or the event of the error that broke it off."""
         try:
-            async for chunk in self._chunks:
-                if encoded := self._encode(chunk):
-                    await send({"type": "http.response.body", "body": encoded, "more_body": True})
+            async for events in self._events:
+                if body := self._encode(events) if self._encode else events:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
         except LumniError as error:
-            return openai_event(error.body())
+            return sse.event(error.body())
         except Exception:
             logger.exception("a fault of ours in the middle of a stream")
-            return openai_event(InternalError("Lumni made a mistake in the middle of this stream.").body())
+            return sse.event(InternalError("Lumni made a mistake in the middle of this stream.").body())
         finally:
-            await self._chunks.aclose()
-        return self._done
+            await self._events.aclose()
+        return sse.DONE
 
 
 async def until_disconnect(receive: Receive, drain: Drain, work: Coroutine[Any, Any, T]) -> T:

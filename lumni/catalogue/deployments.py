@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from lumni.catalogue.accounts import Accounts, Key, find_key
 from lumni.catalogue.capabilities import capabilities_of, price_of, set_price
 from lumni.catalogue.forms import Entry
 from lumni.catalogue.limits import SPELLINGS, STYLE, limits_in
-from lumni.catalogue.model import Capabilities, Deployment, Price
+from lumni.catalogue.model import Capabilities, Deployment, LaneChoice, Price
 from lumni.catalogue.price_map import PriceMap
 from lumni.catalogue.providers import LAB, Provider, provider_at, provider_named
 from lumni.catalogue.quotas import Quotas
@@ -23,6 +23,7 @@ from lumni.settings import ProviderSettings, Settings
 # Kept away from LiteLLM: it would turn an rpm into a max_parallel_requests, and count by itself. See `limits`.
 LIMITS = frozenset(SPELLINGS)
 ROUTING = frozenset({"order", "weight"})
+LANES: tuple[LaneChoice, ...] = get_args(LaneChoice)
 FALSE = frozenset({"false", "0", "no", "off"})
 TRUE = frozenset({"true", "1", "yes", "on"})
 
@@ -70,6 +71,7 @@ class Builder:
             owned_by=str(info.get("owned_by") or provider.name),
             created=int(info.get("created") or 0),
             info=info,
+            lane=self._lane(entry, info),
         )
         limits = limits_in(params) | limits_in(about := substitute(entry.info, self.environ).value)
         if about.get(STYLE):
@@ -145,6 +147,15 @@ class Builder:
             return "A wildcard can't be ranked: name each model"
         wanted = any(value in TRUE for value in switch.values()) or self._configured(provider).enabled is True
         return provider.opt_in if provider.opt_in and not wanted and not (base and not provider.personal) else ""
+
+    def _lane(self, entry: Entry, info: Mapping[str, Any]) -> LaneChoice:
+        """As the entry says; else, with a warning if it says anything, ``auto``."""
+        wish = info.get("lane", "auto")
+        if wish in LANES:
+            choice: LaneChoice = wish
+            return choice
+        self.warnings.append(f"{entry.where}: the lane `{wish}` is none of {', '.join(LANES)}, so it is `auto` here.")
+        return "auto"
 
     def _id(self, entry: Entry, account: str) -> str:
         """The entry's own id, else ``group@account``; made unique with a number, for explicit ones with a warning."""

@@ -25,7 +25,7 @@ SECTIONS = (
 )
 ACCOUNT_KEYS = ("limits", "terms", "owner", "consent", "shared")
 PROVIDER_KEYS = ("type", "api_key", "base_url", "api_base", "enabled", *ACCOUNT_KEYS)
-INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier", "shared", STYLE, *SPELLINGS)
+INSTANCE_KEYS = ("priority", "model_id", "enabled", "tier", "lane", "shared", STYLE, *SPELLINGS)
 ENTRY_KEYS = ("model_name", "litellm_params", "model_info")
 
 
@@ -117,7 +117,7 @@ def _entry(
         params["api_base"] = base
     info: Json = {"id": f"{group}@{name}", "account": name, "priority": instance.get("priority", 0)}
     info |= _only(model, ("created", "owned_by", "tier"))
-    info |= _only(instance, ("tier", "shared", STYLE, *SPELLINGS))
+    info |= _only(instance, ("tier", "lane", "shared", STYLE, *SPELLINGS))
     if instance.get("enabled") is False or account.get("enabled") is False or model.get("enabled") is False:
         info["enabled"] = False
     return Entry(group, params, info, where)

@@ -10,6 +10,8 @@ from lumni.catalogue.limits import Limit, PoolLimits
 from lumni.money import NanoUSD, cost
 from lumni.types import TaskType, Usage
 
+LaneChoice = Literal["auto", "relay", "translated"]
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -53,7 +55,8 @@ class Deployment:
     ``model`` is LiteLLM's name (``groq/llama-3.3-70b-versatile``), ``params`` its ``litellm_params`` with secrets
     resolved (never shown: it is left out of ``repr``). ``priority`` 0 is the highest. ``disabled`` says in a sentence
     why it can't be called, and is empty when it can. ``free`` means that nobody is billed for it. ``pools`` are the
-    quotas that it draws on, the narrowest first; none for a model on one's own machine.
+    quotas that it draws on, the narrowest first; none for a model on one's own machine. ``lane`` says who carries
+    requests to it: LiteLLM translates them, or they are relayed as they are; ``auto`` leaves that to each request.
     """
 
     id: str
@@ -74,6 +77,7 @@ class Deployment:
     pools: tuple[PoolLimits, ...] = ()
     counts_max_tokens: bool = False
     terms: Terms = Terms()
+    lane: LaneChoice = "auto"
 
     @property
     def limits(self) -> tuple[Limit, ...]:

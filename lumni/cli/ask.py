@@ -47,6 +47,7 @@ async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterat
     import logging
     from datetime import UTC, datetime
 
+    from lumni import sse
     from lumni.api import wire
     from lumni.services import Services
     from lumni.types import Principal
@@ -58,9 +59,10 @@ async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterat
         envelope = wire.Envelope(wire.new_request_id(), None, "cli", datetime.now(UTC), now)
         request = wire.chat_request(body, {}, settings, envelope)
         reply = await services.pipeline.complete(request, Principal(key_id="cli", role="admin"))
-        if reply.chunks is not None:
-            async for chunk in reply.chunks:
-                yield chunk
+        if reply.events is not None:
+            async for events in reply.events:
+                for chunk in sse.chunks_in(events):
+                    yield chunk
     finally:
         await services.stop()
 

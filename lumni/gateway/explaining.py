@@ -1,22 +1,32 @@
 """Why a model was chosen, or would be: for requests that are only imagined, and for those on record."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lumni.catalogue.model import Deployment
 from lumni.errors import InvalidRequest, NotFound
 from lumni.gateway.planning import Planner
 from lumni.intelligence import WEIGHTS, Decision, Stock, WhatIf, archive
 from lumni.quota.strategies import scarcity
-from lumni.types import ChatRequest, Json, Principal, RequestRecord, TaskType
+from lumni.types import ChatRequest, Json, Lane, Principal, RequestRecord, TaskType
 
 LEVELS: Mapping[str, float] = {"empty": 0.0, "full": 1.0}
 
 
-async def explain(planner: Planner, request: ChatRequest, principal: Principal, what_if: WhatIf | None = None) -> Json:
-    """What would happen to a request now. Nothing is counted and nobody is called. Raises :class:`LumniError`."""
+async def explain(
+    planner: Planner,
+    request: ChatRequest,
+    principal: Principal,
+    what_if: WhatIf | None = None,
+    lane_of: Callable[[ChatRequest, Deployment], Lane] | None = None,
+) -> Json:
+    """What would happen to a request now. Nothing is counted and nobody is called. Raises :class:`LumniError`.
+
+    ``lane_of`` says who would carry it; without it nobody knows.
+    """
     plan = await planner.plan(request, principal, dry=True)
-    decision = Decision.of(plan)
-    return {"object": "lumni.explanation", "reason": plan.reason, **_told(decision, what_if)}
+    lane = lane_of(request, plan.winner) if lane_of else None
+    return {"object": "lumni.explanation", "reason": plan.reason, "lane": lane, **_told(Decision.of(plan), what_if)}
 
 
 def why(record: RequestRecord, what_if: WhatIf | None = None) -> Json:

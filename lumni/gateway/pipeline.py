@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from lumni import sse
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
 from lumni.gateway import admission, settlement, timetable
 from lumni.gateway.budgets import Budgets
@@ -61,13 +62,13 @@ class Pipeline:
             case.done("lease")
             answer = await self._upstream.send(request, candidates, turn, case.attempts)
             case.done("upstream")
-            headers = settlement.headers(answer.deployment, plan, case)
+            headers = settlement.headers(answer, plan, case)
             if isinstance(answer, WholeAnswer):
                 return Reply(headers, body=self._settle(answer, case, plan))
-            chunks = self._stream(answer, case, plan)
+            events = self._stream(answer, case, plan)
             # Closing a generator that never ran runs none of it: begun, it settles even if nobody reads the answer.
-            await anext(chunks)
-            return Reply(headers, chunks=chunks)
+            await anext(events)
+            return Reply(headers, events=events)
         except asyncio.CancelledError:
             case.failed(self._departure())
             raise
@@ -87,17 +88,14 @@ class Pipeline:
             return {**answer.body, "lumni": settlement.metadata(record, plan)}
         return answer.body
 
-    async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[Json]:
-        """Nothing, once; then the answer's chunks as they come; the last one says what was chosen and what it cost."""
+    async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[bytes]:
+        """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
         case.first_content = asyncio.get_running_loop().time()
-        outcome, status, last = Outcome.DISCONNECTED, 499, []
+        outcome, status = Outcome.DISCONNECTED, 499
         try:
-            yield {}
-            async for chunk in answer:
-                if chunk["choices"][0]["finish_reason"]:
-                    last.append(chunk)
-                else:
-                    yield _with_usage(chunk, case.request)
+            yield b""
+            async for events in answer:
+                yield events
             outcome, status = Outcome.OK, 200
         except AttemptFailed as failed:
             outcome, status = Outcome.CUT, 200
@@ -115,19 +113,13 @@ class Pipeline:
                 await answer.aclose()
             finally:
                 record = case.answered(answer, outcome, status)
-        for chunk in self._closing(last, answer, case.request, settlement.metadata(record, plan)):
-            yield chunk
+        yield b"".join(map(sse.event, self._closing(answer, case.request, settlement.metadata(record, plan))))
 
     @staticmethod
-    def _closing(last: list[Json], answer: StreamedAnswer, request: ChatRequest, metadata: Json) -> list[Json]:
-        chunks = [_with_usage(chunk, request) for chunk in last]
+    def _closing(answer: StreamedAnswer, request: ChatRequest, metadata: Json) -> list[Json]:
+        chunks = list(answer.closing)
         if request.include_usage:
-            chunks.append({**last[-1], "choices": [], "usage": answer.usage_body})
+            chunks.append({**chunks[-1], "choices": [], "usage": answer.usage_body})
         if request.metadata_in_body:
             chunks[-1] = {**chunks[-1], "lumni": metadata}
         return chunks
-
-
-def _with_usage(chunk: Json, request: ChatRequest) -> Json:
-    """OpenAI puts ``"usage": null`` into every chunk but the last when usage was asked for."""
-    return {**chunk, "usage": None} if request.include_usage else chunk

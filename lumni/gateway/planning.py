@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
@@ -70,16 +71,17 @@ class Planner:
             scores=self._scores,
             weights=self._switches.weights,
             classifying=self._switches.classifying,
+            order=partial(self._order, request.strategy or self._switches.strategy, standings, dry),
         )
-        strategy = request.strategy or self._switches.strategy
-        if strategy == "auto":
-            plan = relieve(plan, self._quota, standings)
-        else:
-            plan = reorder(plan, strategy, self._quota, standings, dry=dry)
         if not dry:
             self._report(plan)
             self._quota.traffic.asked(self._quota.clock())
         return plan
+
+    def _order(self, strategy: RoutingStrategy, standings: Mapping[str, Standing], dry: bool, plan: Plan) -> Plan:
+        if strategy == "auto":
+            return relieve(plan, self._quota, standings)
+        return reorder(plan, strategy, self._quota, standings, dry=dry)
 
     def _report(self, plan: Plan) -> None:
         for what, error in plan.faults.items():

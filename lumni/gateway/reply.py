@@ -8,12 +8,13 @@ from lumni.types import Json
 
 @dataclass(frozen=True)
 class Reply:
-    """An OpenAI ``chat.completion`` in ``body``, or OpenAI chunks in ``chunks``: one of the two.
+    """An OpenAI ``chat.completion`` in ``body``, or a stream's ``events``: one of the two.
 
-    ``chunks`` ends normally only after a whole answer; it raises :class:`lumni.errors.LumniError` when the stream
-    broke off. Closing it early hangs up on the provider.
+    ``events`` are server-sent events of OpenAI chunks (:func:`lumni.sse.event`), in pieces of any number of whole ones;
+    the ``[DONE]`` after them is the surface's. They end normally only after a whole answer, else with a
+    :class:`lumni.errors.LumniError`. Closing them early hangs up on the provider.
     """
 
     headers: Mapping[str, str]
     body: Json | None = None
-    chunks: AsyncGenerator[Json] | None = None
+    events: AsyncGenerator[bytes] | None = None

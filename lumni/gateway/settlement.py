@@ -238,13 +238,15 @@ def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
     }
 
 
-def headers(deployment: Deployment, plan: Plan, case: Case) -> dict[str, str]:
+def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dict[str, str]:
     """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
+    deployment = answer.deployment
     values = {
         "x-lumni-deployment": deployment.id,
         "x-lumni-provider": deployment.provider,
         "x-lumni-model": deployment.model,
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
+        "x-lumni-lane": answer.lane,
         "x-lumni-attempts": str(len(case.attempts)),
         "x-lumni-privacy": case.principal.privacy,
     }

@@ -1,7 +1,7 @@
 """From a request to ranked deployments with reasons: the whole thought, in one straight line."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -29,8 +29,9 @@ FREE = Availability()
 PLENTIFUL = 0.5
 """The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
 
-PLENTIFUL = 0.5
-"""The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
+
+def _as_ranked(plan: Plan) -> Plan:
+    return plan
 
 
 def plan(
@@ -49,6 +50,7 @@ def plan(
     scores: Scores | None = None,
     weights: Mapping[str, float] | None = WEIGHTS,
     classifying: Classifying = "auto",
+    order: Callable[[Plan], Plan] = _as_ranked,
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -64,6 +66,8 @@ def plan(
     ``weights`` are those of the score's parts; without them the model list's own order decides, as it does when
     anything here fails but a :class:`LumniError`: ``Plan.faults`` then says what.
 
+    ``order`` may put the candidates into another order, before all but the first are dropped for want of ``fallback``.
+
     ``classifying`` is ``auto``; ``asked`` classifies only what the client does by ``hint`` or by name; ``never``
     classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too.
 
@@ -76,12 +80,25 @@ def plan(
     """
     asked = names.tier_of(requested, catalogue) or hint
     ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists)
+    ordered = order(_ranked(ask, needs, scores, weights, classifying))
+    return ordered if fallback else _first_only(ordered)
+
+
+def _ranked(
+    ask: "_Ask",
+    needs: Needs | None,
+    scores: Scores | None,
+    weights: Mapping[str, float] | None,
+    classifying: Classifying,
+) -> Plan:
+    """The plan with all candidates, ordered by what is known of them."""
+    body, asked = ask.body, ask.asked
     try:
         thread = read(body)
         last = look(thread.last, body)
         classification = UNCLASSIFIED
         if classifying == "auto" or (classifying == "asked" and asked):
-            classification = judge(thread, last, body, asked, plentiful=_plentiful(catalogue, availability))
+            classification = judge(thread, last, body, asked, plentiful=_plentiful(ask.catalogue, ask.availability))
     except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
         return _by_the_list(ask, {"classification": error})
     if classification is UNCLASSIFIED and not asked:
@@ -151,17 +168,23 @@ def _by_the_list(ask: _Ask, faults: Mapping[str, Exception]) -> Plan:
 def _plan(
     ask: _Ask, classification: Classification, task: Task, left: sieve.Sieve, ranked: tuple[Candidate, ...]
 ) -> Plan:
-    kept, rest = (ranked, ()) if ask.fallback else (ranked[:1], ranked[1:])
     return Plan(
         classification=classification,
-        candidates=kept,
+        candidates=ranked,
         reason=reason(ask.requested, classification, task, ranked, ask.preferred, ask.availability, ask.catalogue),
-        excluded=left.excluded + tuple(Exclusion(c.deployment, FALLBACK_OFF, c) for c in rest),
+        excluded=left.excluded,
         requested=ask.requested,
         task=task,
         automatic=ask.automatic,
         named=names.tier_of(ask.requested, ask.catalogue) is not None,
     )
+
+
+def _first_only(plan: Plan) -> Plan:
+    """Without what would be called if the best failed."""
+    best, *rest = plan.candidates
+    dropped = tuple(Exclusion(candidate.deployment, FALLBACK_OFF, candidate) for candidate in rest)
+    return replace(plan, candidates=(best,), excluded=plan.excluded + dropped)
 
 
 def _eligible(ask: _Ask, stages: tuple[names.Stage, ...]) -> sieve.Sieve:

@@ -148,6 +148,7 @@ def _attempt_row(attempt: Attempt) -> Row:
         "duration_ms": clean_float(attempt.duration_ms),
         "status": _int(attempt.status),
         "reason": clean_text(attempt.reason),
+        "lane": attempt.lane,
     }
 
 
@@ -161,6 +162,7 @@ def _attempt_of(row: Row) -> Attempt:
         duration_ms=float(row["duration_ms"]),
         status=row["status"],
         reason=row["reason"],
+        lane=row.get("lane"),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lumni.catalogue.model import Deployment
-from lumni.types import Json, Usage
+from lumni.types import Json, Lane, Usage
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class WholeAnswer:
     body: Json
     usage: Usage
     headers: Mapping[str, str] = field(default_factory=dict)
+    lane: Lane = "translated"
 
     @property
     def finish_reason(self) -> str | None:
@@ -24,7 +25,8 @@ class WholeAnswer:
 
 
 class StreamedAnswer(Protocol):
-    """A stream whose first content is there. Iterating yields OpenAI chunks without usage.
+    """A stream whose first content is there. Iterating yields server-sent events of OpenAI chunks, whole ones, several
+    if they came together, and none of them the last of its choice: those are in ``closing`` once the stream ended.
 
     ``usage`` is set once the stream ended, also when it broke off (then it is an estimate). ``headers`` are the
     provider's.
@@ -32,7 +34,11 @@ class StreamedAnswer(Protocol):
     """
 
     deployment: Deployment
+    lane: Lane
     headers: Mapping[str, str]
+
+    @property
+    def closing(self) -> list[Json]: ...
 
     @property
     def usage(self) -> Usage: ...
@@ -43,6 +49,6 @@ class StreamedAnswer(Protocol):
     @property
     def finish_reason(self) -> str | None: ...
 
-    def __aiter__(self) -> AsyncIterator[Json]: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     async def aclose(self) -> None: ...

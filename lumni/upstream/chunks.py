@@ -1,17 +1,23 @@
 """A provider's stream as OpenAI writes one: role chunk, deltas, one finish chunk per choice.
 
-LiteLLM's chunks differ from that in small ways that break clients: empty deltas with seven nulls, finish reasons for
-one choice of several, the role missing or repeated, parallel tool calls that share an index.
+Providers' chunks, and LiteLLM's, differ from that in small ways that break clients: empty deltas with seven nulls,
+finish reasons for one choice of several, the role missing or repeated, parallel tool calls that share an index.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from lumni import sse
 from lumni.types import Json
 from lumni.upstream.normalise import logprobs
 
 _SHAPED_APART = frozenset({"role", "tool_calls", "provider_specific_fields"})
+_WITH_TEXT = frozenset({"content", "role"})
+_MARK = "\ue000"  # stands for a text, to find its place in a written chunk
 
 
 @dataclass
@@ -25,13 +31,18 @@ class SpokenTool:
 
 @dataclass
 class Spoken:
-    """What one choice has said so far: ``text`` by delta field (content, refusal, reasoning_content, …)."""
+    """What one choice has said so far: ``pieces`` by delta field (content, refusal, reasoning_content, …)."""
 
     started: bool = False
-    text: dict[str, str] = field(default_factory=dict)
+    pieces: dict[str, list[str]] = field(default_factory=dict)
     tools: dict[int, SpokenTool] = field(default_factory=dict)
     finish: str | None = None
     _current: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def text(self) -> dict[str, str]:
+        """All of it, by delta field."""
+        return {name: "".join(pieces) for name, pieces in self.pieces.items()}
 
     def absorb(self, delta: Mapping[str, Any]) -> Json:
         """The delta in OpenAI's shape, empty if it says nothing; what it says is remembered."""
@@ -40,7 +51,7 @@ class Spoken:
         }
         for name, value in shaped.items():
             if isinstance(value, str):
-                self.text[name] = self.text.get(name, "") + value
+                self.pieces.setdefault(name, []).append(value)
         if calls := delta.get("tool_calls"):
             shaped["tool_calls"] = [self._tool(call) for call in calls]
         return shaped
@@ -73,23 +84,50 @@ class Spoken:
 
 
 class ChunkShaper:
-    """Turns LiteLLM's chunks (as dictionaries) into OpenAI's and remembers what they said."""
+    """Turns a provider's chunks into OpenAI's and remembers what they said.
 
-    def __init__(self) -> None:
+    ``usage_asked``: the client asked for usage; OpenAI then puts ``"usage": null`` into every chunk but the last.
+    """
+
+    def __init__(self, *, usage_asked: bool = False) -> None:
         self.head: Json = {}
         self.spoken: dict[int, Spoken] = {}
+        self._tail: Json = {"usage": None} if usage_asked else {}
+        self._around_text: tuple[bytes, bytes] | None = None
+
+    @property
+    def said(self) -> bool:
+        """Whether any choice has said anything yet."""
+        return any(spoken.pieces or spoken.tools for spoken in self.spoken.values())
+
+    def events(self, chunk: Mapping[str, Any]) -> bytes:
+        """:meth:`feed` as server-sent events. What only brings more text, as most chunks do, takes the short way."""
+        if (text := self._more_text(chunk)) and self._around_text:
+            with suppress(TypeError):  # half a surrogate pair
+                written = orjson.dumps(text)
+                self.spoken[0].pieces.setdefault("content", []).append(text)
+                before, after = self._around_text
+                return before + written + after
+        return b"".join(map(sse.event, self.feed(chunk)))
+
+    def _more_text(self, chunk: Mapping[str, Any]) -> str:
+        """The text of a chunk that has nothing else to say, for a first choice that has begun; else nothing."""
+        try:
+            (choice,) = chunk["choices"]
+            delta, text = choice["delta"], choice["delta"]["content"]
+            begun = self.spoken[choice.get("index") or 0] is self.spoken[0] and self.spoken[0].started
+        except (KeyError, TypeError, ValueError):
+            return ""
+        if not begun or type(text) is not str or choice.get("logprobs"):
+            return ""
+        if len(delta) > 1 and any(value for name, value in delta.items() if name not in _WITH_TEXT):
+            return ""
+        return text
 
     def feed(self, chunk: Mapping[str, Any]) -> Iterator[Json]:
         """The role chunks and deltas in it. Finish reasons wait for :meth:`finish`."""
         if not self.head:
-            self.head = {
-                "id": chunk["id"],
-                "object": "chat.completion.chunk",
-                "created": chunk["created"],
-                "model": chunk.get("model") or "",
-            }
-            if chunk.get("system_fingerprint"):
-                self.head["system_fingerprint"] = chunk["system_fingerprint"]
+            self._begin(chunk)
         for choice in chunk.get("choices") or ():
             index = choice.get("index") or 0
             spoken = self.spoken.setdefault(index, Spoken())
@@ -108,6 +146,18 @@ class ChunkShaper:
                 spoken.finish = reasons.get(index, default)
                 yield self._chunk(index, {}, finish_reason=spoken.finish)
 
+    def _begin(self, chunk: Mapping[str, Any]) -> None:
+        self.head = {
+            "id": chunk["id"],
+            "object": "chat.completion.chunk",
+            "created": chunk["created"],
+            "model": chunk.get("model") or "",
+        }
+        if chunk.get("system_fingerprint"):
+            self.head["system_fingerprint"] = chunk["system_fingerprint"]
+        before, found, after = sse.event(self._chunk(0, {"content": _MARK})).rpartition(orjson.dumps(_MARK))
+        self._around_text = (before, after) if found else None
+
     def _start(self, index: int, spoken: Spoken) -> Iterator[Json]:
         if not spoken.started:
             spoken.started = True
@@ -115,4 +165,4 @@ class ChunkShaper:
 
     def _chunk(self, index: int, delta: Json, logs: Json | None = None, finish_reason: str | None = None) -> Json:
         choice = {"index": index, "delta": delta, "logprobs": logs, "finish_reason": finish_reason}
-        return {**self.head, "choices": [choice]}
+        return {**self.head, "choices": [choice], **self._tail}

@@ -2,22 +2,29 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from lumni import sse
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.errors import LumniError
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Trace, Usage
+from lumni.types import Attempt, ChatRequest, Json, Lane, Trace, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
+from lumni.upstream.parameters import Supported
+from lumni.upstream.refusals import Refusals
+from lumni.upstream.rehearsal import Rehearsals
+from lumni.upstream.relay import RelayLane
 from lumni.upstream.router import build_router
 from lumni.upstream.runtime import close_clients, load_litellm
 from lumni.upstream.splice import Diverged, Splice
-from lumni.upstream.translated import TranslatedLane, TranslatedStream
+from lumni.upstream.stream import ProviderStream
+from lumni.upstream.translated import TranslatedLane
 
 
 class Upstream:
@@ -36,14 +43,28 @@ class Upstream:
         litellm = load_litellm()
         import_module("openai.resources")  # else the first answer of many providers loads it, and all others wait
         self._router = build_router(litellm, self._catalogue, self._settings)
-        self._lane = TranslatedLane(litellm)
+        supported, refusals = Supported(litellm), Refusals(time.monotonic)
+        self._rehearsals = Rehearsals(litellm, supported)
+        self._translated = TranslatedLane(litellm, supported, refusals)
+        self._relay = RelayLane(self._rehearsals, supported, refusals)
+        for deployment in self._catalogue.enabled:
+            if deployment.lane != "translated":
+                self._rehearsals.script(deployment, forced=deployment.lane == "relay")
 
     async def close(self) -> None:
         """Close the providers' connections. Does nothing if the start failed before there were any."""
         if self._router is None:
             return
         self._router.discard()
+        await self._relay.close()
         await close_clients(load_litellm())
+
+    def lane(self, request: ChatRequest, deployment: Deployment) -> Lane:
+        """Who carries the request to this deployment. ``relay``: nobody translates anything."""
+        if deployment.lane == "translated" or self._rehearsals.script(deployment) is None:
+            return "translated"
+        relayed = deployment.lane == "relay" or self._rehearsals.is_plain(deployment, request)
+        return "relay" if relayed else "translated"
 
     async def send(
         self, request: ChatRequest, candidates: Sequence[Deployment], gate: Gate, trail: list[Attempt]
@@ -57,19 +78,19 @@ class Upstream:
             return whole
         first = min(settings.attempt_timeout, settings.first_token_timeout)
         journey = self._journey(self._open, request, candidates, gate, trail, seconds=first)
-        stream: TranslatedStream = await journey.run(request.deadline)
+        stream: ProviderStream = await journey.run(request.deadline)
         return ResumingStream(self, request, stream, gate, trail)
 
     async def reopen(
         self, request: ChatRequest, deployment: Deployment, gate: Gate, trail: list[Attempt]
-    ) -> TranslatedStream:
+    ) -> ProviderStream:
         """The same request at the same deployment once more, for a stream that broke off.
 
         It counts as an attempt of the request. The time budget ended with the stream's first content; this has its own.
         """
         seconds = min(self._settings.attempt_timeout, self._settings.first_token_timeout)
         journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
-        stream: TranslatedStream = await journey.run(asyncio.get_running_loop().time() + seconds)
+        stream: ProviderStream = await journey.run(asyncio.get_running_loop().time() + seconds)
         return stream
 
     def _journey(
@@ -90,20 +111,25 @@ class Upstream:
             seconds=seconds or settings.attempt_timeout,
         )
 
-        async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
-            return await call(request, deployment, _traced(params, request.trace), seconds)
+        lanes: dict[str, Lane] = {}
 
-        return Journey(self._router, request, candidates, gate, attempt, trail, budget)
+        async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
+            lane = lanes[deployment.id] = self.lane(request, deployment)
+            return await call(lane, request, deployment, _traced(params, request.trace), seconds)
+
+        return Journey(self._router, request, candidates, gate, attempt, trail, budget, lanes)
 
     async def _complete(
-        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
+        self, lane: Lane, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
     ) -> WholeAnswer:
-        return await self._lane.complete(request, deployment, params, seconds)
+        carrier = self._relay if lane == "relay" else self._translated
+        return await carrier.complete(request, deployment, params, seconds)
 
     async def _open(
-        self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
-    ) -> TranslatedStream:
-        return await self._lane.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+        self, lane: Lane, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
+    ) -> ProviderStream:
+        carrier = self._relay if lane == "relay" else self._translated
+        return await carrier.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
 
 
 def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
@@ -125,10 +151,12 @@ class ResumingStream:
     """A stream that, once cut, is asked for again and goes on if the second answer starts like the first."""
 
     def __init__(
-        self, upstream: Upstream, request: ChatRequest, stream: TranslatedStream, gate: Gate, trail: list[Attempt]
+        self, upstream: Upstream, request: ChatRequest, stream: ProviderStream, gate: Gate, trail: list[Attempt]
     ) -> None:
         self.deployment = stream.deployment
+        self.lane = stream.lane
         self.headers = stream.headers
+        self._shaped = stream  # its ids, and its memory of what was said, stay those of the answer
         self._upstream = upstream
         self._request = request
         self._stream = stream
@@ -145,21 +173,25 @@ class ResumingStream:
 
     @property
     def finish_reason(self) -> str | None:
-        return self._stream.finish_reason
+        return self._shaped.finish_reason or self._stream.finish_reason
 
-    async def __aiter__(self) -> AsyncIterator[Json]:
-        """OpenAI chunks. Raises :class:`AttemptFailed` when the stream broke off for good."""
+    @property
+    def closing(self) -> list[Json]:
+        return self._shaped.closing
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The answer's events. Raises :class:`AttemptFailed` when the stream broke off for good."""
         first = self._stream
         try:
-            async for chunk in first:
-                yield chunk
+            async for events in first:
+                yield events
         except AttemptFailed as cut:
             await first.aclose()
             await self._fell(cut.failure)
-            async for chunk in self._resume(first, cut):
-                yield chunk
+            async for events in self._resume(first, cut):
+                yield events
 
-    async def _resume(self, first: TranslatedStream, cut: AttemptFailed) -> AsyncIterator[Json]:
+    async def _resume(self, first: ProviderStream, cut: AttemptFailed) -> AsyncIterator[bytes]:
         try:
             second = await self._upstream.reopen(self._request, self.deployment, self._gate, self._trail)
         except LumniError:
@@ -167,19 +199,17 @@ class ResumingStream:
         self._stream = second
         splice = Splice(first.shaper.spoken)
         try:
-            async for chunk in second:
-                if chunk["choices"][0]["finish_reason"] is None:
+            async for events in second:
+                for chunk in sse.chunks_in(events):
                     for rest in splice.feed(chunk):
-                        for shaped in first.shaper.feed(rest):
-                            yield shaped
+                        yield first.shaper.events(rest)
             splice.finish()
         except Diverged:
             raise cut from None
         except AttemptFailed as again:
             await self._fell(again.failure)
             raise cut from None
-        for last in first.shaper.finish({i: s.finish or "stop" for i, s in second.shaper.spoken.items()}):
-            yield last
+        first.close_with({i: s.finish or "stop" for i, s in second.shaper.spoken.items()})
 
     async def _fell(self, failure: Failure) -> None:
         """The attempt that seemed to have gone well broke off."""

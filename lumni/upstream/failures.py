@@ -1,4 +1,4 @@
-"""What went wrong in an attempt, read from LiteLLM's exceptions: one small value instead of forty classes."""
+"""What went wrong in an attempt, read from a provider's refusal or LiteLLM's exceptions: one small value for all."""
 
 import asyncio
 import json
@@ -37,7 +37,12 @@ _NOT_THE_REQUEST = {
     "API_KEY_INVALID": Outcome.AUTH,  # Gemini answers 400 to a bad key
     "API key not valid": Outcome.AUTH,
 }
-_CONTEXT = re.compile(r"context[ _](length|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
+_CONTEXT = re.compile(
+    r"context[ _](length|window|limit)|available context size|maximum context|maximum input length|too many tokens"
+    r"|prompt is too long|current length is \d+ while limit is|tokens exceed the configured limit"
+    r"|exceeds the maximum number of tokens",
+    re.IGNORECASE,
+)
 # OpenRouter's 403 is about the prompt, not about the key (https://openrouter.ai/docs/api-reference/errors).
 _FLAGGED = re.compile(r"flagged|requires moderation", re.IGNORECASE)
 _PREFIX = re.compile(r"^(litellm\.\w+: ?|\w+Error: ?|\w+Exception(?: \w+)?\s*-\s*|Error code: \d+ - )+")
@@ -62,6 +67,7 @@ _SHORTEST_SECRET = 6
 _RETRY_DELAY = re.compile(r"""["']retryDelay["']\s*:\s*["'](\d+(?:\.\d+)?)s["']""")
 # google.rpc.Status as Gemini writes it, in JSON or in Python: LiteLLM takes "403" anywhere in the text for its status.
 _GOOGLE_STATUS = re.compile(r"""["']error["']\s*:(?:\s|\\n)*\{(?:\s|\\n)*["']code["']\s*:\s*([45]\d\d)\b""")
+_ERRORS = frozenset(map(str, range(400, 600)))
 _LONGEST_WAIT = 86_400.0 * 31
 
 
@@ -111,22 +117,56 @@ def read(error: BaseException, secrets: Collection[str] = ()) -> Failure:
         return Failure(Outcome.TIMEOUT, detail="no answer in time")
     kind = type(error).__name__
     status = _status(error)
-    text = str(getattr(error, "message", "") or error)
-    for secret in secrets:
-        text = text.replace(secret, "[hidden]")
+    text = _without(secrets, str(getattr(error, "message", "") or error))
     if told := _GOOGLE_STATUS.search(text):
         status = int(told[1])
     headers = _headers(error)
-    wait = retry_after(headers)
     if _UNREADABLE.search(text) or (status is None and _outcome(kind, status, text) is Outcome.UNAVAILABLE):
         # Nothing that the provider meant to say: code's own words, with addresses and pieces of the answer in them.
         quoted = clean(text) if _QUOTED.search(text) and not _UNREADABLE.search(text) else ""
-        return Failure(Outcome.UNAVAILABLE, status, wait, quoted or "no connection, or no answer that can be read")
+        detail = quoted or "no connection, or no answer that can be read"
+        return Failure(Outcome.UNAVAILABLE, status, retry_after(headers), detail)
+    wait = _asked_to_wait(status, headers, text)
+    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers, _body(error, text))
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: Collection[str] = ()) -> Failure:
+    """The failure that a provider tells itself: an answer with another status than 200, or an error inside of one.
+
+    ``headers`` are in lower case.
+    """
+    text = _without(secrets, body.decode("utf-8", "replace"))
+    said: object = text
+    with suppress(ValueError):
+        said = orjson.loads(text)
+    wait = _asked_to_wait(status, headers, text)
+    return Failure(_outcome("", status, text), status, wait, clean(text) or f"HTTP {status}", headers, said)
+
+
+def error_inside(body: Mapping[str, Any], headers: Mapping[str, str], secrets: Collection[str] = ()) -> Failure | None:
+    """The error that a body with status 200 is, if it is one: OpenRouter's, Groq's and Gemini's streams end so."""
+    error = body.get("error")
+    if not error:
+        return None
+    given = error.get("code") or error.get("status") if isinstance(error, Mapping) else None
+    status = int(str(given)) if str(given) in _ERRORS else 500
+    return refusal(status, headers, orjson.dumps({"error": error}), secrets)
+
+
+def _without(secrets: Collection[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
+    return text
+
+
+def _asked_to_wait(status: int | None, headers: Mapping[str, str], text: str) -> float | None:
+    """Seconds, by the headers or else by Google's words."""
+    wait = retry_after(headers)
     if wait is None and (delay := _RETRY_DELAY.search(text)) and float(delay[1]) < _LONGEST_WAIT:
         wait = float(delay[1])
     if wait is None and status == 429:
         wait = until_reset(headers, time.time())
-    return Failure(_outcome(kind, status, text), status, wait, clean(text), headers, _body(error, text))
+    return wait
 
 
 def is_cancelled() -> bool:

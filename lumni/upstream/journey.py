@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from lumni.catalogue.model import Deployment
@@ -22,7 +23,7 @@ from lumni.errors import (
     LumniError,
     RateLimited,
 )
-from lumni.types import Attempt, ChatRequest, Outcome
+from lumni.types import Attempt, ChatRequest, Lane, Outcome
 from lumni.upstream.failures import AttemptFailed, Failure, is_cancelled
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Budget:
 class Journey(Generic[T]):
     """State of one request on its way. ``call`` makes one attempt at one deployment within the seconds it is given.
 
-    ``trail`` collects the attempts, for the record and for the error.
+    ``trail`` collects the attempts, for the record and for the error; ``lanes`` holds who carried each deployment's.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Journey(Generic[T]):
         call: Callable[[Deployment, Mapping[str, Any], float], Awaitable[T]],
         trail: list[Attempt],
         budget: Budget,
+        lanes: Mapping[str, Lane] = MappingProxyType({}),
     ) -> None:
         self._router = router
         self._request = request
@@ -107,6 +109,7 @@ class Journey(Generic[T]):
         self._call = call
         self._trail = trail
         self._budget = budget
+        self._lanes = lanes
         self._rounds = 0
         self._all_held_back = True
         self._last: dict[str, Failure] = {}
@@ -236,6 +239,7 @@ class Journey(Generic[T]):
                 duration_ms=(now - started) * 1000,
                 status=failure.status,
                 reason=failure.detail,
+                lane=self._lanes.get(deployment.id),
             )
         )
 

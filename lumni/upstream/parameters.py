@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from lumni.catalogue.model import Deployment
 from lumni.types import Json
 
 # OpenAI's chat parameters (their OpenAPI document, CreateChatCompletionRequest) that every provider may be given.
@@ -61,6 +62,21 @@ def for_deployment(
     elif unknown:
         arguments |= {name: unknown[name] for name in _TRANSLATED & unknown.keys()}
     return arguments
+
+
+class Supported:
+    """What deployments' providers support of OpenAI's parameters, as LiteLLM has it."""
+
+    def __init__(self, litellm: Any) -> None:
+        self._litellm = litellm
+        self._known: dict[str, frozenset[str]] = {}
+
+    def by(self, deployment: Deployment) -> frozenset[str]:
+        if deployment.id not in self._known:
+            provider = deployment.model.split("/", 1)[0]
+            listed = self._litellm.get_supported_openai_params(model=deployment.model_id, custom_llm_provider=provider)
+            self._known[deployment.id] = frozenset(listed or STANDARD)
+        return self._known[deployment.id]
 
 
 _REFUSAL = re.compile(

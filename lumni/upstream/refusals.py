@@ -1,7 +1,15 @@
 """What providers said they don't know: the next requests leave it out, and save a call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
+from lumni.catalogue.model import Deployment
+from lumni.types import ChatRequest, Outcome
+from lumni.upstream import parameters
+from lumni.upstream.failures import AttemptFailed, Failure
+
+T = TypeVar("T")
+TRIES = 3
 SECONDS = 3600.0
 NAMES = 32
 LENGTH = 64
@@ -29,3 +37,25 @@ class Refusals:
                 known[name] = self._clock() + SECONDS
         while len(known) > NAMES:
             del known[next(iter(known))]
+
+    async def spare(
+        self, request: ChatRequest, deployment: Deployment, ask: Callable[[frozenset[str]], Awaitable[T]]
+    ) -> T:
+        """Ask without what was refused before; if more optional parameters are named as refused, ask without them too.
+
+        ``ask`` raises :class:`AttemptFailed`, and so does this.
+        """
+        refused = self.of(deployment.id)
+        for _ in range(TRIES):
+            try:
+                return await ask(refused)
+            except AttemptFailed as failed:
+                if failed.failure.outcome is not Outcome.BAD_REQUEST:
+                    raise
+                named = parameters.refused(request.body, failed.failure.detail) - refused
+                if not named:
+                    raise
+                if parameters.is_lasting(failed.failure.detail):
+                    self.learn(deployment.id, named)
+                refused |= named
+        raise AttemptFailed(Failure(Outcome.BAD_REQUEST, 400, detail="the provider keeps refusing parameters"))

@@ -7,17 +7,16 @@ import pytest
 
 from lumni.api.sse import EventStream
 from lumni.gateway.drain import Drain
-from lumni.types import Json
 
 
 async def test_a_stream_that_can_t_even_begin_is_closed_at_once() -> None:
     """003-34: its record doesn't wait for the garbage collector."""
     closed = []
 
-    async def chunks() -> AsyncGenerator[Json]:
+    async def events() -> AsyncGenerator[bytes]:
         try:
-            yield {}
-            yield {"choices": []}
+            yield b""
+            yield b"data: {}\n\n"
         finally:
             closed.append(True)
 
@@ -27,7 +26,7 @@ async def test_a_stream_that_can_t_even_begin_is_closed_at_once() -> None:
     async def send(message: MutableMapping[str, Any]) -> None:
         raise OSError(f"the connection is gone: {message['type']}")
 
-    begun = chunks()
+    begun = events()
     await anext(begun)
     with pytest.raises(OSError, match=r"http\.response\.start"):
         await EventStream(begun, {}, Drain())({"type": "http"}, receive, send)

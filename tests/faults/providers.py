@@ -53,6 +53,7 @@ class Accounts:
     """The model list as it grows, and every key in it."""
 
     url: str
+    lane: str
     keys: dict[str, str] = field(default_factory=dict)
     entries: list[str] = field(default_factory=list)
 
@@ -61,7 +62,7 @@ class Accounts:
         id_, shape = f"{group}-{priority}", PROVIDERS[provider]
         self.keys[id_] = key or shape.key + hashlib.sha256(id_.encode()).hexdigest()[:36]
         params = f'{{model: "{shape.prefix}/{model}", api_base: "{self.url}{shape.path}", api_key: "{self.keys[id_]}"}}'
-        info = f"{{id: {id_}, priority: {priority}}}"
+        info = f"{{id: {id_}, priority: {priority}, lane: {self.lane}}}"
         self.entries.append(f"  - model_name: {group}\n    litellm_params: {params}\n    model_info: {info}\n")
 
     def add_all(self) -> None:
@@ -87,6 +88,7 @@ class Stage:
     looks like no maker's.
     """
 
+    lane: str
     lab: LabServer
     gateway: Gateway
     client: OpenAI
@@ -105,16 +107,16 @@ class Stage:
         return {*self.keys.values(), self.gateway.key}
 
 
-def set_stage(directory: Path) -> Iterator[Stage]:
+def set_stage(directory: Path, lane: str) -> Iterator[Stage]:
     limits: dict[str, Any] = {}
     for shape in PROVIDERS.values():
         limits[shape.profile] = {shape.minute: {"rpm": 1}, shape.day: {"rpd": 1}}
     with LabServer(directory, limits) as lab:
-        accounts = Accounts(lab.url)
+        accounts = Accounts(lab.url, lane)
         accounts.add_all()
         config = "model_list:\n" + "".join(accounts.entries)
         environ = {**TIMES, "NUM_RETRIES": "1", "LOG_LEVEL": "DEBUG", "BREAKER_THRESHOLD": "1000"}
         with Gateway(directory, config, **environ) as gateway:
             client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=30)
             with client:
-                yield Stage(lab, gateway, client, accounts.keys)
+                yield Stage(lane, lab, gateway, client, accounts.keys)

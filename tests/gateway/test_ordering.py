@@ -1,17 +1,20 @@
 """Strategies reorder only what stands for the same wish, and say so."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.ordering import reorder
+from lumni.gateway.planning import Planner
 from lumni.gateway.quotas import make_quota
 from lumni.intelligence import Candidate, Classification, Facts, Plan, Rank
 from lumni.quota.memory import MemoryStore
 from lumni.quota.service import Quota
 from lumni.quota.strategies import Strategy
 from lumni.settings import Settings
+from lumni.types import ChatRequest, Principal
 from tests.gateway.provider import Clock
 from tests.upstream.wire import deployment
 
@@ -78,3 +81,15 @@ def test_no_strategy_loses_or_invents_a_candidate(quota: Quota, strategy: Strate
         reordered = reorder(plan, strategy, quota, {})
         assert sorted(ids(reordered)) == ["a", "b", "c", "d"]
         assert set(ids(reordered)[:2]) == {"a", "b"}
+
+
+async def test_without_fallback_the_strategy_s_first_is_the_one_that_is_kept() -> None:
+    """002-32, 002-35: the others are dropped after they were put in order, not before."""
+    members = tuple(deployment(member.id, "http://localhost", group="class") for member in MEMBERS)
+    planner = Planner(Catalogue(members), make_quota(Settings(), Catalogue(members), MemoryStore(), Clock()))
+    body = {"messages": [{"role": "user", "content": "Hello"}]}
+    moment = datetime.now(UTC)
+    request = ChatRequest("r", body, "class", moment, 0.0, 60.0, fallback=False, strategy="round_robin")
+    plans = [await planner.plan(request, Principal("key")) for _ in members]
+    assert [ids(plan) for plan in plans] == ["a", "b", "c", "d"]
+    assert {exclusion.deployment.id for exclusion in plans[0].excluded} == {"b", "c", "d"}

@@ -21,6 +21,14 @@ def litellm() -> Any:
     return module
 
 
+@pytest.fixture(params=["relay", "translated"])
+def lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each lane in turn carries the test's requests, to whoever speaks OpenAI's format."""
+    monkeypatch.setattr("tests.upstream.wire.LANE", request.param)
+    lane: str = request.param
+    return lane
+
+
 @pytest.fixture(autouse=True)
 async def hang_up(litellm: Any) -> AsyncIterator[None]:
     """Close the connections that a test's bare calls of LiteLLM leave open, while their event loop is still there."""

@@ -7,9 +7,12 @@ import pytest
 
 from lumni.errors import DeadlineExceeded
 from lumni.types import Outcome
-from tests.upstream.wire import STREAM, delta, deployment, events, line, refusal, wire
+from tests.upstream.wire import STREAM, chunks_of, delta, deployment, events, line, refusal, wire
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
+pytestmark = [
+    pytest.mark.usefixtures("lane"),
+    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
+]
 BASES = {"openai": "/v1", "groq": "/v1", "mistral": "/v1", "gemini": "", "anthropic": "", "cohere": ""}
 
 
@@ -57,11 +60,11 @@ async def test_who_leaves_in_mid_answer_hangs_up(provider: str) -> None:
     begun = [STREAM, events(delta("one "), delta("two ")), None]
     async with wire(begun) as there, line(deployment("a", there.base + "/v1", provider)) as here:
         reply = await here.ask(stream=True)
-        assert reply.chunks
-        async for chunk in reply.chunks:
+        assert reply.events
+        async for chunk in chunks_of(reply):
             if chunk["choices"][0]["delta"].get("content"):
                 break
-        await reply.chunks.aclose()
+        await reply.events.aclose()
         await there.until_left()
         [record] = here.records
         assert (record.outcome, record.status) == (Outcome.DISCONNECTED, 499)

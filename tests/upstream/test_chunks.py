@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumni import sse
 from lumni.types import ChatRequest, Json
 from lumni.upstream.chunks import ChunkShaper
 from lumni.upstream.splice import Diverged, Splice
-from lumni.upstream.translated import estimate
+from lumni.upstream.stream import estimate
 
 NULLS = {"refusal": None, "function_call": None, "tool_calls": None, "audio": None, "provider_specific_fields": None}
 
@@ -164,3 +165,13 @@ def test_a_stream_without_a_count_is_estimated() -> None:
     assert usage["completion_tokens"] == 100
     assert 0 < usage["prompt_tokens"] < 20
     assert usage["total_tokens"] == usage["prompt_tokens"] + 100
+
+
+@given(st.data(), st.booleans(), st.booleans())
+def test_the_short_way_says_the_same(data: st.DataObject, usage_asked: bool, same_index: bool) -> None:
+    """004-07: chunks that only bring text are written without being built, byte for byte as the others are."""
+    stream = data.draw(streams(data.draw(answers()), same_index))
+    short, long = ChunkShaper(usage_asked=usage_asked), ChunkShaper(usage_asked=usage_asked)
+    for one in stream:
+        assert short.events(one) == b"".join(sse.event(made) for made in long.feed(one))
+    assert {i: spoken.text for i, spoken in short.spoken.items()} == {i: s.text for i, s in long.spoken.items()}

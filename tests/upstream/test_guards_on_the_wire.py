@@ -15,7 +15,20 @@ from lumni.catalogue.load import load_catalogue
 from lumni.errors import InvalidRequest, LumniError, RateLimited, StreamInterrupted
 from lumni.settings import Settings
 from lumni.types import Principal
-from tests.upstream.wire import HEAD, QUESTION, STREAM, Wire, delta, deployment, events, line, refusal, whole, wire
+from tests.upstream.wire import (
+    HEAD,
+    QUESTION,
+    STREAM,
+    Wire,
+    chunks_of,
+    delta,
+    deployment,
+    events,
+    line,
+    refusal,
+    whole,
+    wire,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 ASKED: Any = {"messages": QUESTION, "api_key": "k", "max_retries": 0}
@@ -85,8 +98,7 @@ async def test_every_choice_has_its_own_finish(provider: str) -> None:
         line(deployment("a", served.base, provider)) as here,
     ):
         reply = await here.ask(stream=True, n=2)
-        assert reply.chunks is not None
-        choices = [one async for chunk in reply.chunks for one in chunk["choices"]]
+        choices = [one async for chunk in chunks_of(reply) for one in chunk["choices"]]
     assert sorted((c["index"], c["finish_reason"]) for c in choices if c["finish_reason"]) == [
         (0, "stop"),
         (1, "length"),
@@ -160,8 +172,8 @@ async def test_a_wrong_request_is_sent_to_one_and_a_long_one_to_the_next(stream:
         assert (len(one.asked), len(two.asked)) == (1, 0)
         reply = await here.ask(stream=stream)
         assert reply.headers["x-lumni-deployment"] == "b"
-        if reply.chunks is not None:
-            await reply.chunks.aclose()
+        if reply.events is not None:
+            await reply.events.aclose()
 
 
 @pytest.mark.parametrize("provider", IGNORANT)
@@ -217,8 +229,7 @@ async def test_the_usage_is_always_asked_for_and_told_if_asked(include: bool) ->
     async with wire([SPOKEN]) as served, line(deployment("a", served.base)) as here:
         request = here.request(stream=True)
         reply = await here.pipeline.complete(replace(request, include_usage=include), Principal("k"))
-        assert reply.chunks is not None
-        chunks = [chunk async for chunk in reply.chunks]
+        chunks = [chunk async for chunk in chunks_of(reply)]
         assert served.asked[0]["stream_options"] == {"include_usage": True}
     assert [chunk["usage"]["total_tokens"] for chunk in chunks if chunk.get("usage")] == ([7] if include else [])
     [record] = here.records

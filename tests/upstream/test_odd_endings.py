@@ -11,7 +11,10 @@ from lumni.errors import AllProvidersFailed, InternalError, LumniError, StreamIn
 from lumni.types import Outcome
 from tests.upstream.wire import HEAD, STREAM, Line, delta, deployment, events, line, refusal, whole, wire
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
+pytestmark = [
+    pytest.mark.usefixtures("lane"),
+    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
+]
 
 
 class Panic(BaseException):
@@ -29,6 +32,7 @@ async def outcome_of(here: Line, monkeypatch: pytest.MonkeyPatch, error: BaseExc
     from lumni.upstream.runtime import load_litellm
 
     monkeypatch.setattr(load_litellm(), "acompletion", raising(error))
+    monkeypatch.setattr("lumni.upstream.relay._post", raising(error))
     with pytest.raises(LumniError) as caught:
         await here.ask(**body)
     assert len(here.records) == 1
@@ -168,14 +172,16 @@ async def test_a_stream_of_nothing_is_silence(provider: str) -> None:
 
 
 async def test_a_cancellation_from_below_in_mid_stream_breaks_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lumni.upstream.relay import RelayStream
     from lumni.upstream.translated import TranslatedStream
 
     begun = [STREAM, events(delta("one ")), None]
     async with wire(begun) as there, line(deployment("a", there.base + "/v1")) as here:
         reply = await here.ask(stream=True)
-        monkeypatch.setattr(TranslatedStream, "_read", raising(asyncio.CancelledError()))
-        assert reply.chunks
+        for stream in (RelayStream, TranslatedStream):
+            monkeypatch.setattr(stream, "_read", raising(asyncio.CancelledError()))
+        assert reply.events
         with pytest.raises(StreamInterrupted):
-            async for _ in reply.chunks:
+            async for _ in reply.events:
                 pass
         assert here.records[0].outcome is Outcome.CUT

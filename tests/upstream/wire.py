@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lumni import sse
 from lumni.budget import Answer, Ask, Bill, Change
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.budgets import Budgets
@@ -23,6 +24,7 @@ from lumni.types import ChatRequest, Principal, RequestRecord
 from lumni.upstream.client import Upstream
 
 HEAD = b"HTTP/1.1 %d X\r\ncontent-type: %s\r\nconnection: close\r\n\r\n"
+LANE = "auto"  # of new deployments; the fixture ``lane`` sets it
 LIMITLESS = {"max_requests_per_minute": 0, "max_requests_per_hour": 0, "default_rate_limit_capacity": 0}
 QUESTION = [{"role": "user", "content": "What is a list?"}]
 
@@ -111,8 +113,17 @@ def deployment(id_: str, base: str, provider: str = "openai", **more: Any) -> De
     params = {"model": f"{provider}/stand-in", "api_key": "stand-in-key", "api_base": base}
     return Deployment(
         **{"id": id_, "group": "all", "provider": provider, "account": "a", "model": params["model"], "params": params}
+        | {"lane": LANE}
         | more
     )
+
+
+async def chunks_of(reply: Reply) -> AsyncIterator[dict[str, Any]]:
+    """The chunks of a stream."""
+    assert reply.events is not None
+    async for events in reply.events:
+        for chunk in sse.chunks_in(events):
+            yield chunk
 
 
 class Unkept:
@@ -170,8 +181,7 @@ class Line:
     async def text(self, **body: Any) -> str:
         """The whole text of a stream."""
         reply = await self.ask(stream=True, **body)
-        assert reply.chunks is not None
-        return "".join([choice["delta"].get("content") or "" async for c in reply.chunks for choice in c["choices"]])
+        return "".join([c["delta"].get("content") or "" async for chunk in chunks_of(reply) for c in chunk["choices"]])
 
 
 @asynccontextmanager

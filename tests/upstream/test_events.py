@@ -1,0 +1,64 @@
+"""Server-sent events come out whole, however the network cuts them."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumni.upstream.events import LARGEST, EventReader, TooLong
+
+DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1, max_size=20).map(
+    lambda text: "{" + text
+)
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[str], bytes]:
+    """The data of some events, and how a server may write them."""
+    said, written = draw(st.lists(DATA, max_size=6)), ""
+    for data in said:
+        end = draw(ENDS)
+        before = draw(st.sampled_from(["", ": keep alive", "event: message", "id: 7", ": comment\n\n: and another"]))
+        written += before.replace("\n", end) + end if before else ""
+        written += f"data:{draw(st.sampled_from([' ', '']))}{data}{end}{end}"
+    return said, written.encode()
+
+
+def read(text: bytes, cuts: list[int]) -> list[str]:
+    reader = EventReader()
+    places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    found = [data for a, b in pairwise(places) for data in reader.feed(text[a:b])]
+    return [data.decode() for data in [*found, *reader.end()]]
+
+
+@given(streams(), st.lists(st.integers(0, 10_000), max_size=8))
+def test_no_cut_splits_or_merges_events(stream: tuple[list[str], bytes], cuts: list[int]) -> None:
+    """004-07: a packet's end is no event's end, inside a character or a line end neither."""
+    said, text = stream
+    assert [one.strip() for one in read(text, cuts)] == [one.strip() for one in said]
+
+
+def test_data_of_several_lines_is_joined() -> None:
+    """As the standard has it, unless each line is JSON of its own: then the server forgot the empty line."""
+    assert EventReader().feed(b'data: {"a":\ndata: 1}\n\n') == [b'{"a":\n1}']
+    assert EventReader().feed(b'data: {"a": 1}\ndata: {"b": 2}\ndata: [DONE]\n\n') == [
+        b'{"a": 1}',
+        b'{"b": 2}',
+        b"[DONE]",
+    ]
+
+
+def test_a_last_event_needs_no_empty_line() -> None:
+    reader = EventReader()
+    assert reader.feed(b"data: [DONE]") == []
+    assert reader.end() == [b"[DONE]"]
+    assert reader.end() == []
+
+
+def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
+    reader = EventReader()
+    assert reader.feed(b"x" * LARGEST) == []
+    with pytest.raises(TooLong):
+        reader.feed(b"x")
