@@ -77,8 +77,8 @@ class Usage:
     async def range(self, actor: Principal, course: str | None, since: str | None, until: str | None) -> Where:
         """From a date up to and with another, in the time zone of the course. Raises :class:`InvalidRequest`."""
         zone = await self.zone(course or actor.course)
-        begin = moment(since, zone, "since") if since else None
-        end = moment(until, zone, "until", end=True) if until else None
+        begin = moment(since, zone, "since") if since is not None else None
+        end = moment(until, zone, "until", end=True) if until is not None else None
         if begin and end and begin > end:
             raise InvalidRequest("until: lies before since.", param="until")
         return Where(since=begin, until=end)
