@@ -11,6 +11,7 @@ from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.doctor import doctor
 from lumni.cli.exam import app as exam
+from lumni.cli.experiment import app as experiment
 from lumni.cli.explain import explain
 from lumni.cli.key import app as key
 from lumni.cli.lab import app as lab
@@ -35,7 +36,7 @@ for command in (serve, doctor, models, quota, ask, explain, classify, audit, tra
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
-    "lab": lab, "portkey": portkey, "alerts": alerts,
+    "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)

@@ -12,6 +12,7 @@ from lumni.api import (
     documents,
     errors,
     explain,
+    feedback,
     health,
     keys,
     metrics,
@@ -38,7 +39,9 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     app.state.services = services
-    for surface in (chat, completion, models, quota, explain, people, keys, rules, claim, usage, health, metrics, docs):
+    for surface in (
+        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, health, metrics, docs,
+    ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)

@@ -7,7 +7,8 @@
     ├── AuthenticationFailed    401
     ├── PermissionDenied        403
     ├── NotFound                404
-    │   └── ModelNotFound       404
+    │   ├── ModelNotFound       404
+    │   └── PromptNotFound      404
     ├── MethodNotAllowed        405
     ├── Conflict                409  what is there already stands in the way
     ├── RequestTooLarge         413
@@ -19,6 +20,7 @@
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
     ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
+    ├── PromptUnavailable       503  a prompt could not be fetched, and none was kept
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
     └── DeadlineExceeded        504  the request's time budget ran out
 
@@ -112,6 +114,10 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
+class PromptNotFound(NotFound):
+    code = "prompt_not_found"
+
+
 class MethodNotAllowed(LumniError):
     status = 405
     type = "invalid_request_error"
@@ -188,6 +194,12 @@ class ShuttingDown(LumniError):
 class LimitsUnavailable(LumniError):
     status = 503
     code = "limits_unavailable"
+    retryable = True
+
+
+class PromptUnavailable(LumniError):
+    status = 503
+    code = "prompt_unavailable"
     retryable = True
 
 

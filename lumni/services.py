@@ -13,10 +13,12 @@ from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.budgets import Budgets
+from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
+from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.intelligence import classify
@@ -38,8 +40,9 @@ from lumni.telemetry.alerts.watch import Watch
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics, collect
 from lumni.telemetry.outbox import Outbox
-from lumni.telemetry.portkey import make_portkey
+from lumni.telemetry.portkey import make_feedback, make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
+from lumni.telemetry.prompts import make_prompts
 from lumni.telemetry.recent import Recent
 from lumni.telemetry.traces import begin, make_traces
 from lumni.types import AlertSink, Trace
@@ -65,6 +68,8 @@ class Services:
     bell: Bell
     recent: Recent
     planner: Planner
+    preparation: Preparation
+    feedback: Feedback
     pipeline: Pipeline
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -107,6 +112,11 @@ class Services:
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
             outboxes: list[Outbox] = []
+            if judged := make_feedback(settings, catalogue, worker):
+                judged.start()
+                opened.push_async_callback(judged.close)
+                outboxes.append(judged)
+            feedback = Feedback(database.records, database.experiments, judged, utc_now)
             for exporter in (make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)):
                 if exporter is not None:
                     exporter.outbox.start()
@@ -118,7 +128,10 @@ class Services:
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(budgets.ledger.close)
-            pipeline = Pipeline(planner, quota, budgets, upstream, sinks, writer)
+            prompts = make_prompts(settings)
+            opened.push_async_callback(prompts.close)
+            preparation = Preparation(settings.experiments, prompts)
+            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, writer)
             gauges = Gauges(quota, database, writer, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
@@ -131,7 +144,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, pipeline, closing,
+            bell, recent, planner, preparation, feedback, pipeline, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lumni import files, sources
+from lumni.experiment import NAME, Experiment
 from lumni.files import ConfigurationError, Finding
 from lumni.types import RoutingStrategy, spell_strategy
 
@@ -168,6 +169,12 @@ class Settings(BaseSettings):
     portkey_base_url: str = Field("https://api.portkey.ai/v1", description="Portkey's API, or a self-hosted one.")
     portkey_environment: str = Field("development", description="How logs of this gateway are marked in Portkey.")
 
+    prompts_dir: Path = Field(Path("prompts"), description="Prompts as files, for where Portkey has none.")
+    prompt_ttl: float = Field(60.0, ge=0, description="Before a prompt is asked for again.")
+    experiments: Mapping[str, Experiment] = Field(
+        default_factory=dict, description="By name: unit, models, courses, variants."
+    )
+
     otel_exporter_otlp_endpoint: str | None = Field(
         None, description="Where traces go, by OTLP over HTTP; unset: none."
     )
@@ -298,6 +305,13 @@ class Settings(BaseSettings):
         allowed = DATABASE_SCHEMES if info.field_name == "database_url" else REDIS_SCHEMES
         if value is not None and urlsplit(value.get_secret_value()).scheme not in allowed:
             raise ValueError(f"must be a URL that starts with {allowed[0]}://")
+        return value
+
+    @field_validator("experiments")
+    @classmethod
+    def _check_names(cls, value: Mapping[str, Experiment]) -> Mapping[str, Experiment]:
+        if wrong := [name for name in value if not NAME.fullmatch(name)]:
+            raise ValueError(f"{wrong[0]!r} is no name: letters, digits, '.', '_' and '-', 64 at most")
         return value
 
     @field_validator("secret_key")

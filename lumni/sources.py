@@ -14,7 +14,8 @@ from lumni.config_keys import ALL_KEYS, LATER_KEYS, SETTING_KEYS, STORE_KEYS, TY
 from lumni.files import Finding
 
 PREFIX = "LUMNI_"
-FILES_ONLY = frozenset({"limit_tiers", "selection_weights", "providers", "accounts"})  # too much in them for a variable
+# Too much in them for a variable.
+FILES_ONLY = frozenset({"limit_tiers", "selection_weights", "experiments", "providers", "accounts"})
 # LiteLLM's own places for three of our settings, the weakest source of all.
 LITELLM_PLACES = {
     ("router_settings", "timeout"): "request_timeout",

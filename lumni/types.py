@@ -96,12 +96,32 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that is kept elsewhere. ``name`` is its id, with ``@`` and a version or a label behind it, if any.
+
+    ``variables`` are filled into it.
+    """
+
+    name: str
+    variables: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """The variant of an experiment that a request got; ``unit`` is whose requests all get it."""
+
+    experiment: str
+    variant: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat request, whatever the surface it came by.
 
     ``body`` is OpenAI's body without Lumni's own fields; unknown fields are kept. ``received`` and ``deadline`` are
     seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC). ``assignment`` is what the client
-    says that it works on.
+    says that it works on, ``experiment`` the one that it asks to take part in.
     """
 
     request_id: str
@@ -122,6 +142,9 @@ class ChatRequest:
     client_request_id: str | None = None
     assignment: str | None = None
     trace: Trace | None = None
+    prompt: Prompt | None = None
+    experiment: str | None = None
+    treatment: Treatment | None = None
 
     @property
     def messages(self) -> list[Json]:
@@ -209,6 +232,9 @@ class RequestRecord:
     client_request_id: str | None = None
     decision: Mapping[str, Any] | None = None
     assignment: str | None = None
+    prompt: str | None = None
+    experiment: str | None = None
+    variant: str | None = None
     trace: Trace | None = None
     steps: tuple[tuple[str, float], ...] = ()
 

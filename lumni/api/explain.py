@@ -29,7 +29,7 @@ Weight = Annotated[str, Query(pattern=_WEIGHT)]
 @router.post(
     "/v1/explain",
     response_model=Explanation,
-    responses=documented(400, 401, 403, 404, 413),
+    responses=documented(400, 401, 403, 404, 413, 503),
     openapi_extra=explain_body(),
     operation_id="explain",
     summary="What would be chosen, and why",
@@ -46,7 +46,8 @@ async def explain(request: Request) -> Any:
     wire.validate(body, ExplainRequest)
     what_if = explaining.asked(body.get("what_if") or {})
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
-    principal = request.scope["lumni.principal"]
+    principal: Principal = request.scope["lumni.principal"]
+    chat = await services.preparation.prepare(chat, principal)
     return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
 
 

@@ -9,12 +9,14 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from lumni.experiment import NAME, PromptName
 from lumni.types import RoutingStrategy, spell_strategy
 
 MODEL_LENGTH = 256
 MOST_ITEMS = 4096  # of any list, so that a hostile body costs neither time nor memory
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MODEL_LENGTH)]
+ExperimentName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 
 
 class _Open(BaseModel):
@@ -83,13 +85,30 @@ class StreamOptions(_Open):
     include_usage: bool | None = None
 
 
+class PromptReference(BaseModel):
+    """A prompt that is kept in Portkey or in a file. Its messages come before the request's own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: PromptName
+    version: int | None = Field(None, ge=1, le=10**6)
+    label: PromptName | None = None
+    variables: dict[str, bool | int | float | str] | None = Field(None, description="Filled into it.")
+
+
+# With a prompt they may be left out; to say so in the schema would say little more, and generators stumble over it.
+_NEEDS_MESSAGES: JsonDict = {"required": ["model", "messages"]}
+
+
 class ChatCompletionRequest(_Open):
-    """The body of ``POST /v1/chat/completions``: OpenAI's, and five fields of Lumni's own at the end."""
+    """The body of ``POST /v1/chat/completions``: OpenAI's, and a few fields of Lumni's own at the end."""
+
+    model_config = ConfigDict(json_schema_extra=_NEEDS_MESSAGES)
 
     model: Name = Field(
         examples=["auto"], description="`auto`, `fast`, `powerful`, a model group, or `provider/model`."
     )
-    messages: list[Message] = Field(min_length=1, max_length=2048, fail_fast=True)
+    messages: list[Message] = Field(default_factory=list, min_length=1, max_length=2048, fail_fast=True)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     n: int | None = Field(None, ge=1, le=128)
@@ -127,6 +146,10 @@ class ChatCompletionRequest(_Open):
         None, description="The order in which candidates are tried."
     )
     fallback: bool | None = Field(None, description="`false`: try only the first choice.")
+    prompt: PromptReference | None = Field(
+        None, description="A teacher's prompt, before your `messages`, which may then be left out."
+    )
+    experiment: ExperimentName | None = Field(None, description="The experiment to take part in, while there is one.")
     lumni: bool | None = Field(None, description="`false`: leave the `lumni` object out of the answer.")
 
 

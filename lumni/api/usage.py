@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from lumni import __version__
 from lumni.api.errors import documented
+from lumni.api.explain import STORED_WITHIN
 from lumni.api.people import principal_of
 from lumni.errors import PermissionDenied
 from lumni.gateway.usage import Usage
@@ -15,8 +16,6 @@ from lumni.services import Services
 from lumni.storage.usage import Group
 
 router = APIRouter(tags=["usage"])
-STORED_WITHIN = 5.0  # seconds to wait for the records of answers that were just given
-
 Since = Annotated[
     str | None, Query(examples=["2026-09-01"], json_schema_extra={"format": "date"}, description="From this day on.")
 ]

@@ -15,9 +15,11 @@ from starlette.types import Scope
 from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
-from lumni.types import ChatRequest, Json, TaskType, Trace, spell_strategy
+from lumni.types import ChatRequest, Json, Prompt, TaskType, Trace, spell_strategy
 
-OWN_FIELDS = frozenset({"task_type", "taskType", "provider", "routing_strategy", "fallback", "lumni", "what_if"})
+OWN_FIELDS = frozenset({
+    "task_type", "taskType", "provider", "routing_strategy", "fallback", "prompt", "experiment", "lumni", "what_if",
+})  # fmt: skip
 MAX_DEPTH = 100
 LABEL_LENGTH = 256
 _ASSIGNMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -97,7 +99,10 @@ def validate(body: Json, schema: type[BaseModel]) -> None:
 def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, envelope: Envelope) -> ChatRequest:
     """The request that a valid OpenAI body means. Raises :class:`InvalidRequest`."""
     validate(body, ChatCompletionRequest)
-    _check_thread(body["messages"])
+    messages = body.get("messages") or []
+    if not messages and not body.get("prompt"):
+        raise InvalidRequest("messages: Field required.", param="messages")
+    _check_thread(messages)
     shown = body.get("lumni") is not False and headers.get("x-lumni-metadata", "").lower() not in ("off", "false", "0")
     return ChatRequest(
         request_id=envelope.request_id,
@@ -106,7 +111,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         created_at=envelope.created_at,
         received=envelope.received,
         trace=envelope.trace,
-        body={name: value for name, value in body.items() if name not in OWN_FIELDS},
+        body={**{name: value for name, value in body.items() if name not in OWN_FIELDS}, "messages": messages},
         model=body["model"],
         deadline=asyncio.get_running_loop().time() + settings.request_timeout,
         stream=bool(body.get("stream")),
@@ -117,6 +122,8 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         fallback=body.get("fallback") is not False,
         label=_label(body),
         assignment=_assignment(headers),
+        prompt=_prompt(body.get("prompt")),
+        experiment=body.get("experiment"),
         metadata_in_body=shown and settings.response_metadata,
     )
 
@@ -151,6 +158,14 @@ def _assignment(headers: Mapping[str, str]) -> str | None:
         message = "x-lumni-assignment: an assignment's id has small letters, digits and dashes, at most 63."
         raise InvalidRequest(message, param="x-lumni-assignment")
     return given or None
+
+
+def _prompt(given: Json | None) -> Prompt | None:
+    """The prompt that is meant; a version says more than a label."""
+    if given is None:
+        return None
+    which = given.get("version") or given.get("label")
+    return Prompt(f"{given['id']}@{which}" if which else given["id"], given.get("variables") or {})
 
 
 def new_request_id() -> str:

@@ -9,6 +9,7 @@ from lumni.gateway import admission, settlement, timetable
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.drain import Drain
 from lumni.gateway.planning import Planner
+from lumni.gateway.preparation import Preparation
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Journal, Sink
 from lumni.gateway.turn import Turn
@@ -28,6 +29,7 @@ class Pipeline:
         planner: Planner,
         quota: Quota,
         budgets: Budgets,
+        preparation: Preparation,
         upstream: Upstream,
         sinks: Sequence[Sink],
         journal: Journal | None = None,
@@ -35,6 +37,7 @@ class Pipeline:
         self._planner = planner
         self._budgets = budgets
         self._quota = quota
+        self._preparation = preparation
         self._upstream = upstream
         self._sinks = sinks
         self._journal = journal
@@ -51,6 +54,8 @@ class Pipeline:
             request, principal = timetable.apply(request, principal, self._budgets.rules_of(principal.course))
             case.admission = await admission.enter(self._quota, request, principal)
             case.done("admission")
+            case.prepared = request = await self._preparation.prepare(request, principal)
+            case.done("prompt")
             request = self._budgets.economise(request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
             case.done("plan")

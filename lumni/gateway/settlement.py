@@ -53,7 +53,7 @@ class Case:
     def __init__(
         self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink], journal: Journal | None = None
     ) -> None:
-        self.request = request
+        self.request = self.prepared = request
         self.principal = principal
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
@@ -119,7 +119,7 @@ class Case:
         return RequestRecord(**self._common() | died)
 
     def _common(self) -> Json:
-        request, plan = self.request, self.plan
+        request, plan, treatment = self.request, self.plan, self.prepared.treatment
         common: Json = {
             "request_id": request.request_id,
             "created_at": request.created_at,
@@ -136,6 +136,9 @@ class Case:
             "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
+            "prompt": self.prepared.prompt.name if self.prepared.prompt else None,
+            "experiment": treatment.experiment if treatment else None,
+            "variant": treatment.variant if treatment else None,
             "trace": request.trace,
             "steps": tuple(self._steps),
         }
@@ -201,6 +204,8 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
         "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
         "attempts": [attempt.public() for attempt in record.attempts],
         "cached": record.cached,
+        "experiment": {"name": record.experiment, "variant": record.variant} if record.experiment else None,
+        "prompt": record.prompt,
     }
 
 
@@ -254,5 +259,7 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
         values["x-lumni-max-tokens"] = str(case.purse.tokens)
     if plan.classified:
         values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
+    if treatment := case.prepared.treatment:
+        values["x-lumni-variant"] = f"{treatment.experiment}/{treatment.variant}"
     limits = case.admission.headers if case.admission else {}
     return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits

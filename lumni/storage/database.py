@@ -12,6 +12,7 @@ from lumni.storage import migrate
 from lumni.storage.audit import AuditRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
+from lumni.storage.experiments import ExperimentRepository
 from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
@@ -29,6 +30,7 @@ class Database:
         self.records = RecordRepository(engine)
         self.people = PeopleRepository(engine)
         self.usage = UsageRepository(engine)
+        self.experiments = ExperimentRepository(engine)
         self.rules = RulesRepository(engine)
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)

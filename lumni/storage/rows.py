@@ -94,6 +94,9 @@ def request_row(record: RequestRecord) -> Row:
         "ttft_ms": _float(record.ttft_ms),
         "attempts": [_attempt_row(attempt) for attempt in record.attempts],
         "decision": clean_json(record.decision),
+        "prompt": _text(record.prompt),
+        "experiment": _text(record.experiment),
+        "variant": _text(record.variant),
     }
 
 

@@ -94,9 +94,13 @@ requests = Table(
     Column("ttft_ms", Double),
     Column("attempts", _json(), nullable=False),
     Column("decision", _json(none_as_null=True)),
+    Column("prompt", Text),
+    Column("experiment", Text),
+    Column("variant", Text),
     Index(None, "created_at"),
     Index(None, "course", "created_at"),
     Index(None, "student", "created_at"),
+    Index(None, "experiment"),
 )
 
 task_classifications = Table(
@@ -109,6 +113,15 @@ task_classifications = Table(
     Column("timestamp", UTCDateTime, nullable=False),
     Index(None, "task_type"),
     Index(None, "timestamp"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("value", Integer, nullable=False),
+    Column("weight", Double, nullable=False),
 )
 
 model_selections = Table(

@@ -15,7 +15,7 @@ from lumni.catalogue.model import Catalogue
 from lumni.money import to_usd
 from lumni.settings import Settings
 from lumni.telemetry.names import Names
-from lumni.telemetry.outbox import Outbox
+from lumni.telemetry.outbox import Outbox, Pace
 from lumni.telemetry.pseudonyms import pseudonym_key
 from lumni.types import Attempt, Json, Outcome, RequestRecord
 
@@ -133,6 +133,10 @@ class PortkeySink:
             "_user": self.pseudonym(person),
             "_environment": self._environment,
             "course": record.course,
+            "assignment": record.assignment,
+            "experiment": record.experiment,
+            "variant": record.variant,
+            "prompt": record.prompt,
             "provider": provider,
             "deployment": record.deployment,
             "outcome": record.outcome,
@@ -188,6 +192,15 @@ def make_portkey(settings: Settings, catalogue: Catalogue, worker: int | None = 
     name = "portkey.spill" if worker is None else f"portkey.{worker}.spill"
     outbox = Outbox("Portkey", logs_url(settings), headers_of(settings), settings.data_dir / name)
     return PortkeySink(outbox, catalogue, pseudonym_key(settings.data_dir), settings.portkey_environment)
+
+
+def make_feedback(settings: Settings, catalogue: Catalogue, worker: int | None = None) -> Outbox | None:
+    """Where feedback goes, if records go to Portkey: one object a call (``FeedbackRequest``)."""
+    if not is_wanted(settings, catalogue):
+        return None
+    name = "feedback.spill" if worker is None else f"feedback.{worker}.spill"
+    url, headers = f"{settings.portkey_base_url}/feedback", headers_of(settings)
+    return Outbox("Portkey-feedback", url, headers, settings.data_dir / name, Pace(batch=1), envelope=(b"", b""))
 
 
 def logs_url(settings: Settings) -> str:

@@ -142,7 +142,7 @@ class _Clock:
 
 def _unfinished(last: str, otherwise: str) -> str:
     """The step that a request ended in: the one after the last that was done."""
-    order = ("read", "admission", "plan", "budget", "lease", "upstream")
+    order = ("read", "admission", "prompt", "plan", "budget", "lease", "upstream")
     following = order.index(last) + 1 if last in order else len(order)
     return order[following] if following < len(order) else otherwise
 

@@ -4,7 +4,7 @@ Revises: 0006
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import groupby
 from typing import Any
 
@@ -60,11 +60,18 @@ def _sum_up(connection: sa.Connection) -> None:
         sa.column("list_cost"), sa.column("billed_cost"), sa.column("latency_ms"), sa.column("attempts", json),
     )  # fmt: skip
     metrics = sa.table("usage_metrics", sa.column("timestamp", moment), *map(sa.column, _columns()))
-    query = sa.select(requests).order_by(requests.c.created_at).execution_options(yield_per=1000)
-    found = connection.execute(query)
-    for quarter, rows in groupby(found.mappings(), lambda row: _quarter(row["created_at"])):
-        if values := list(_sums(quarter, rows)):
-            connection.execute(metrics.insert(), values)
+    created, start = requests.c.created_at, None
+    while True:
+        # Day by day, without a cursor: while one is open, PostgreSQL lets no later migration alter the table.
+        first = sa.select(sa.func.min(created)) if start is None else sa.select(sa.func.min(created)).where(created >= start)
+        if (found := connection.execute(first).scalar()) is None:
+            return
+        day = _quarter(found).replace(hour=0, minute=0)
+        start = day + timedelta(days=1)
+        query = sa.select(requests).where(created >= day, created < start).order_by(created)
+        for quarter, rows in groupby(connection.execute(query).mappings(), lambda row: _quarter(row["created_at"])):
+            if values := list(_sums(quarter, rows)):
+                connection.execute(metrics.insert(), values)
 
 
 def _columns() -> Iterator[str]:

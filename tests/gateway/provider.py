@@ -44,6 +44,7 @@ class Provider:
     headers: dict[str, str] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     base: str = ""
 
@@ -60,6 +61,7 @@ class Provider:
             if method == "GET":
                 status, answer = self.models, {"data": [{"id": name} for name in self.listed]}
             else:
+                self.bodies.append(body)
                 await self.hold.wait()
                 status, answer = self.chat, COMPLETION | {"model": body.get("model", "m")}
             if status != 200:

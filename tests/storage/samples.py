@@ -39,6 +39,9 @@ def record(number: int = 0, **changes: Any) -> RequestRecord:
         "queued_ms": 41.5,
         "ttft_ms": 203.25,
         "finish_reason": "stop",
+        "prompt": "tutor@prod",
+        "experiment": "tone",
+        "variant": "kind",
         "decision": {"requested": "auto", "task": ["powerful", 1.0], "options": [["groq/llama", True, None, 0.25]]},
         "attempts": (
             Attempt("gemini/flash", "gemini", "gemini-flash", Outcome.RATE_LIMITED, 1.5, 90.0, 429, "quota"),

@@ -20,7 +20,15 @@ from tests.upstream.conftest import litellm
 __all__ = ["litellm"]
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-STEPS = (("read", 0.2), ("admission", 0.5), ("plan", 2.0), ("budget", 2.5), ("lease", 3.0), ("upstream", 95.0))
+STEPS = (
+    ("read", 0.2),
+    ("admission", 0.5),
+    ("prompt", 0.6),
+    ("plan", 2.0),
+    ("budget", 2.5),
+    ("lease", 3.0),
+    ("upstream", 95.0),
+)
 
 
 @pytest.fixture
@@ -47,7 +55,16 @@ async def test_each_step_has_its_span(sink: TraceSink) -> None:
     request, *rest = spans(sink, traced(stream=True, ttft_ms=95.0, latency_ms=400.0))
     assert (request.name, request.kind, request.parent_span_id.hex()) == ("chat auto", SERVER, PARENT)
     steps = [span for span in rest if span.kind == INTERNAL]
-    assert [span.name for span in steps] == ["read", "admission", "plan", "budget", "lease", "upstream", "answer"]
+    assert [span.name for span in steps] == [
+        "read",
+        "admission",
+        "prompt",
+        "plan",
+        "budget",
+        "lease",
+        "upstream",
+        "answer",
+    ]
     assert {span.parent_span_id for span in steps} == {request.span_id}
     assert [span.start_time_unix_nano for span in steps[1:]] == [span.end_time_unix_nano for span in steps[:-1]]
     assert steps[0].start_time_unix_nano == request.start_time_unix_nano == MOMENT.timestamp() * 1e9
@@ -155,7 +172,7 @@ async def test_traces_go_through_the_whole_line(collected: Collector, provided: 
     assert second.endswith("-00")
     mine = [span for span in collected.spans if span.trace_id.hex() == TRACE]
     assert [span.name for span in mine] == [
-        "chat all", "read", "admission", "plan", "budget", "lease", "upstream", "settle", "chat stand-in",
+        "chat all", "read", "admission", "prompt", "plan", "budget", "lease", "upstream", "settle", "chat stand-in",
     ]  # fmt: skip
     assert collected.named("chat other").status.code == ERROR
     assert collected.resources[0]["service.name"] == "our-lumni"

@@ -15,11 +15,13 @@ from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
+from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.reply import Reply
 from lumni.people.keyring import utc_now
 from lumni.quota.memory import MemoryStore
 from lumni.settings import Settings
+from lumni.telemetry.prompts import make_prompts
 from lumni.types import ChatRequest, Principal, RequestRecord
 from lumni.upstream.client import Upstream
 
@@ -152,7 +154,8 @@ class Line:
         self.quota = make_quota(self.settings, self.catalogue, MemoryStore(), clock)
         planner = Planner(self.catalogue, self.quota, switches=Switches(strategy=self.settings.routing_strategy))
         budgets = Budgets(Unkept(), lambda _: None, utc_now)
-        self.pipeline = Pipeline(planner, self.quota, budgets, self.upstream, [self])
+        preparation = Preparation({}, make_prompts(self.settings))
+        self.pipeline = Pipeline(planner, self.quota, budgets, preparation, self.upstream, [self])
 
     def write(self, record: RequestRecord) -> None:
         self.records.append(record)
