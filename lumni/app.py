@@ -21,6 +21,7 @@ from lumni.api import (
     people,
     quota,
     rules,
+    usage,
 )
 from lumni.services import Services
 
@@ -39,7 +40,7 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)
