@@ -47,6 +47,7 @@ def create_app(services: Services) -> FastAPI:
     documents.install(app)
     settings = services.settings
     # Added from the inside out: the last one is the first that a request meets.
+    app.add_middleware(chat.ChatRoute)
     app.add_middleware(middleware.Authentication, keyring=services.keyring)
     app.add_middleware(
         middleware.Limits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes
