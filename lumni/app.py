@@ -21,6 +21,7 @@ from lumni.api import (
     people,
     quota,
     rules,
+    usage,
 )
 from lumni.services import Services
 
@@ -39,13 +40,14 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)
     settings = services.settings
     # Added from the inside out: the last one is the first that a request meets.
+    app.add_middleware(chat.ChatRoute)
     app.add_middleware(middleware.Authentication, keyring=services.keyring)
     app.add_middleware(
         middleware.Limits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes

@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -144,6 +145,9 @@ class Settings(BaseSettings):
     limit_tiers: Mapping[str, TierSettings] = Field(
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."
     )
+    cost_per_token_gpt4: Decimal | None = Field(None, ge=0, le=1, description="USD a token of models named gpt-4….")
+    cost_per_token_gpt35: Decimal | None = Field(None, ge=0, le=1, description="USD a token of models named gpt-3.5….")
+    cost_per_token_claude: Decimal | None = Field(None, ge=0, le=1, description="USD a token of models named claude….")
     benchmark_selection: bool = Field(True, description="Rank models by score; else in the model list's own order.")
     selection_weights: SelectionWeights = Field(
         SelectionWeights(), description="Of the parts of the score: benchmarkRanking, benchmarkScore, …; they sum to 1."

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lumni import sse
-from lumni.api import wire
+from lumni.api import errors, wire
 from lumni.api.documents import chat_body, chat_responses
 from lumni.api.sse import EventStream, until_disconnect
 from lumni.errors import ClientDisconnected, LumniError
@@ -15,10 +16,11 @@ from lumni.services import Services
 from lumni.types import ChatRequest, Json
 
 router = APIRouter(tags=["chat"])
+PATH = "/v1/chat/completions"
 
 
 @router.post(
-    "/v1/chat/completions",
+    PATH,
     responses=chat_responses("A chunk of the answer as OpenAI writes it, or an error, as JSON; at the end `[DONE]`."),
     openapi_extra=chat_body(),
     operation_id="createChatCompletion",
@@ -30,6 +32,25 @@ async def chat_completions(request: Request) -> Response:
     if reply.events is not None:
         return EventStream(reply.events, reply.headers, services_of(request).pipeline.drain)
     return whole(reply)
+
+
+class ChatRoute:
+    """The same route as plain ASGI, before FastAPI, which costs a tenth of a request and does nothing for this one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        try:
+            response = await chat_completions(Request(scope, receive))
+        except LumniError as error:
+            response = errors.response(error)
+        except ClientDisconnect:
+            response = errors.gone()
+        await response(scope, receive, send)
 
 
 async def ask(request: Request, surface: str, defaults: Mapping[str, object] | None = None) -> Reply:

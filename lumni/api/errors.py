@@ -49,6 +49,11 @@ def response(error: LumniError, headers: Mapping[str, str] | None = None) -> Res
     )
 
 
+def gone() -> Response:
+    """For a client that hung up; it sees nothing of it."""
+    return Response(status_code=499)
+
+
 def install(app: FastAPI) -> None:
     """Map every exception that leaves a route to OpenAI's error shape."""
 
@@ -79,7 +84,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def on_gone(_: Request, __: ClientDisconnect) -> Response:
-        return Response(status_code=499)
+        return gone()
 
 
 def _methods(request: Request) -> set[str]:

@@ -1,7 +1,5 @@
 """``POST /v1/explain`` and ``GET /v1/requests/{id}/why``: what would be chosen, what was, and what if."""
 
-import asyncio
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -73,15 +71,8 @@ async def why(
     principal: Principal = request.scope["lumni.principal"]
     levels, shares = explaining.written(quota or (), weights or ())
     what_if = explaining.suppose(weights=shares, without=without or (), quota=levels, task_type=task_type)
-    with suppress(TimeoutError):  # what can't be stored now can't be read either
-        await stored(services, STORED_WITHIN)
+    await services.writer.settled(STORED_WITHIN)
     record = await services.database.records.get(request_id)
     if record is None or not explaining.may_see(record, principal):
         raise NotFound("There is no such request of yours. Its id is in the answer's header x-lumni-request-id.")
     return explaining.why(record, what_if)
-
-
-async def stored(services: Services, seconds: float) -> None:
-    """Wait until the records of answers that were just given can be read. Raises ``TimeoutError``."""
-    async with asyncio.timeout(seconds):
-        await services.writer.flush()

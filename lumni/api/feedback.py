@@ -1,13 +1,12 @@
 """``POST /v1/feedback``: what people think of answers."""
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lumni.api.errors import documented
-from lumni.api.explain import STORED_WITHIN, stored
+from lumni.api.explain import STORED_WITHIN
 from lumni.services import Services
 
 router = APIRouter(tags=["feedback"])
@@ -33,8 +32,7 @@ class FeedbackRequest(BaseModel):
 async def give_feedback(feedback: FeedbackRequest, request: Request) -> dict[str, Any]:
     """On one of your requests (teachers: of their course), in place of what was said before."""
     services: Services = request.app.state.services
-    with suppress(TimeoutError):
-        await stored(services, STORED_WITHIN)
+    await services.writer.settled(STORED_WITHIN)
     principal = request.scope["lumni.principal"]
     await services.feedback.give(principal, feedback.request_id, feedback.value, feedback.weight)
     return {"object": "feedback", **feedback.model_dump()}

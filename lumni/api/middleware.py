@@ -1,6 +1,6 @@
 """What every request passes before a route sees it. Pure ASGI: streams go through untouched."""
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lumni.api import errors
@@ -38,9 +38,8 @@ class RequestId:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = echoed
-                headers["x-lumni-request-id"] = request_id
+                ids = [(b"x-request-id", echoed.encode()), (b"x-lumni-request-id", request_id.encode())]
+                message = {**message, "headers": [*message.get("headers", ()), *ids]}
             await send(message)
 
         await self._app(scope, receive, send_with_id)

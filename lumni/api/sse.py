@@ -75,9 +75,9 @@ async def until_disconnect(receive: Receive, drain: Drain, work: Coroutine[Any, 
     """
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
-    over = asyncio.ensure_future(drain.wait())
     try:
-        await asyncio.wait({task, gone, over}, return_when=asyncio.FIRST_COMPLETED)
+        awaited: set[asyncio.Future[Any]] = {task, gone, drain.ended()}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
@@ -88,7 +88,6 @@ async def until_disconnect(receive: Receive, drain: Drain, work: Coroutine[Any, 
         raise ClientDisconnect
     finally:
         gone.cancel()
-        over.cancel()
         if not task.done():
             task.cancel()
             await asyncio.wait({task})

@@ -5,6 +5,7 @@ from typing import Any
 
 from lumni.catalogue.model import Capabilities, Price
 from lumni.money import price_per_million
+from lumni.settings import Settings
 
 
 def _known(info: Mapping[str, Any], listed: Mapping[str, Any], *names: str) -> Any:
@@ -47,6 +48,24 @@ def price_of(info: Mapping[str, Any], listed: Mapping[str, Any]) -> Price | None
     if prompt is None or completion is None:
         return None
     return Price(price_per_million(prompt), price_per_million(completion))
+
+
+def set_price(settings: Settings, model_id: str) -> Price | None:
+    """The price that the settings have for a whole family of models, the same for prompt and answer; ``None``: none.
+
+    A model's family is in the last part of its name: ``openai/gpt-4o`` belongs to gpt-4.
+    """
+    families = {
+        "gpt-4": settings.cost_per_token_gpt4,
+        "gpt-3.5": settings.cost_per_token_gpt35,
+        "claude": settings.cost_per_token_claude,
+    }
+    name = model_id.rpartition("/")[2].lower()
+    for family, usd in families.items():
+        if usd is not None and name.startswith(family):
+            price = price_per_million(usd)
+            return Price(price, price)
+    return None
 
 
 def _tokens(value: Any) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from lumni.catalogue.accounts import Accounts, Key, find_key
-from lumni.catalogue.capabilities import capabilities_of, price_of
+from lumni.catalogue.capabilities import capabilities_of, price_of, set_price
 from lumni.catalogue.forms import Entry
 from lumni.catalogue.limits import SPELLINGS, STYLE, limits_in
 from lumni.catalogue.model import Capabilities, Deployment, LaneChoice, Price
@@ -51,7 +51,7 @@ class Builder:
         key = self._key(entry, params, provider, configured)
         listed = self._listed(entry, params, provider, model_id)
         info = self._info(entry, params, provider, listed)
-        price = price_of(info, listed)
+        price = set_price(self.settings, model_id) or price_of(info, listed)
         account = self.accounts.label(key, provider, str(info.get("account") or ""))
         missing = [item.name for item in written.missing if item.where != "api_key"]
         deployment = Deployment(

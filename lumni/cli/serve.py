@@ -54,6 +54,7 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
 
     from lumni.api.protocol import BoundedProtocol
     from lumni.app import create_app
+    from lumni.cli import loop
     from lumni.services import Services
     from lumni.telemetry import log
 
@@ -80,6 +81,7 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         server = _draining_server(config, services.pipeline.drain, settings.drain_timeout)
+        loop.settle()
         serving = asyncio.create_task(server.serve([post.listener] if post else None))
         while not server.started and not serving.done():  # noqa: ASYNC110  (uvicorn has no event for it)
             await asyncio.sleep(0.02)

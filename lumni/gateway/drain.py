@@ -7,15 +7,18 @@ class Drain:
     """Shared by everything that serves requests: once it is over, what still runs is cut with a clear error."""
 
     def __init__(self) -> None:
-        self._over = asyncio.Event()
-
-    @property
-    def over(self) -> bool:
-        return self._over.is_set()
+        self._ended: asyncio.Future[None] | None = None
+        self.over = False
 
     def end(self) -> None:
-        self._over.set()
+        self.over = True
+        if self._ended and not self._ended.done():
+            self._ended.set_result(None)
 
-    async def wait(self) -> None:
-        """Until running requests must end."""
-        await self._over.wait()
+    def ended(self) -> asyncio.Future[None]:
+        """Done once running requests must end. It is everybody's: don't cancel it."""
+        if self._ended is None:
+            self._ended = asyncio.get_running_loop().create_future()
+            if self.over:
+                self._ended.set_result(None)
+        return self._ended

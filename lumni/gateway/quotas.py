@@ -58,13 +58,14 @@ def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Ca
     student = _tier(settings, "student")
     roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
     admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
+    breakers = Breakers(clock, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery)
     return Quota(
         catalogue=catalogue,
         pools=Pools(catalogue),
         store=store,
         clock=clock,
-        queue=FairQueue(store, clock, per_student=settings.student_concurrency),
-        breakers=Breakers(clock, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery),
+        queue=FairQueue(store, clock, per_student=settings.student_concurrency, closed=breakers.closed_for),
+        breakers=breakers,
         students=StudentLimits(store, clock, default=student, tiers={**roles, "admin": admin}),
     )
 

@@ -10,6 +10,7 @@ from lumni.quota.estimate import size_of
 from lumni.quota.learn import lessons
 from lumni.quota.lease import Lease
 from lumni.quota.model import MINUTE, Amounts, Correction, Draw, Refusal, Refused
+from lumni.quota.queue import AllClosed
 from lumni.quota.service import Quota
 from lumni.quota.ticket import NoCapacity, Ticket
 from lumni.types import Json, Outcome, Usage
@@ -45,14 +46,17 @@ class Turn:
         self._release()
         ticket = replace(self._ticket, deadline=deadline)
         while True:
-            able = await self._unbroken(candidates, deadline)
+            await self._unbroken(candidates, deadline)
             try:
-                lease = await self._quota.queue.lease(ticket, [self._draw(deployment) for deployment in able])
+                lease = await self._quota.queue.lease(ticket, [self._draw(deployment) for deployment in candidates])
+            except AllClosed:
+                continue
             except NoCapacity as nothing:
+                able = [d for d in candidates if not self._quota.breakers.blocked(d.id)]
                 raise _refusal(nothing, able) from None
             self.waited += lease.waited
-            if self._hold(able[lease.index], lease):
-                return able[lease.index]
+            if self._hold(candidates[lease.index], lease):
+                return candidates[lease.index]
 
     async def enter(self, deployment: Deployment) -> float:
         """0 when the call may be made now, for it is reserved; else the seconds after which it may fit."""
@@ -171,13 +175,13 @@ class Turn:
             self._quota.breakers.give_back(self._probing)
             self._probing = ""
 
-    async def _unbroken(self, candidates: Sequence[Deployment], deadline: float) -> list[Deployment]:
-        """The candidates that their breakers let through; waits for a probe that may close one in time."""
+    async def _unbroken(self, candidates: Sequence[Deployment], deadline: float) -> None:
+        """Wait until the breaker of any candidate lets a call through, if one may in time."""
         breakers, loop = self._quota.breakers, asyncio.get_running_loop()
         while True:
             blocked = {d.id: why for d in candidates if (why := breakers.blocked(d.id))}
-            if able := [d for d in candidates if d.id not in blocked]:
-                return able
+            if len(blocked) < len(candidates):
+                return
             probing = any(breakers.state(d.id) == "half_open" for d in candidates)
             wait = min(seconds for _, seconds in blocked.values())
             if loop.time() + (PROBE_PEEK if probing else wait) > deadline:

@@ -40,7 +40,7 @@ class Weights:
     and so how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at exam
     questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
     ``signs`` has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to
-    stay in a core's cache.
+    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.scoring``'s memory of what they said.
     """
 
     exam: Linear
@@ -49,6 +49,7 @@ class Weights:
     style: Linear
     signs: NDArray[np.float32] = field(init=False)
     ngrams: NDArray[np.uint32] = field(init=False)
+    verdicts: dict[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         signs = np.stack([linear.signs for linear in self.linears], axis=1)

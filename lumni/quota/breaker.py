@@ -96,6 +96,11 @@ class Breakers:
         waiting = "a probe is on its way" if breaker.state(now) == "half_open" else breaker.reason
         return waiting, wait
 
+    def closed_for(self, deployment: str) -> float:
+        """For how many seconds it can't be called; 0 when it can."""
+        blocked = self.blocked(deployment)
+        return blocked[1] if blocked else 0.0
+
     def allow(self, deployment: str) -> bool:
         """Whether to call it now. In half-open state the first who asks gets the probe, and all others no."""
         if self.blocked(deployment):

@@ -11,6 +11,7 @@ One event loop's queue; each process has its own before the same store.
 """
 
 import asyncio
+import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ class _Waiter:
     done: "asyncio.Future[Lease]"
     again: float = 0.0  # loop time before which nothing fits unless something is given back
     refusals: tuple[Refusal, ...] = ()
+    asked_all: bool = False  # whether the refusals are of all its draws but the closed ones
 
     def touches(self, pools: frozenset[str]) -> bool:
         return any(pool.id in pools for draw in self.draws for pool in draw.pools)
@@ -61,16 +63,29 @@ class _Round:
         return None
 
 
+class AllClosed(Exception):
+    """All that a request waits for has been closed meanwhile."""
+
+
 class FairQueue:
     """``clock`` is Unix time for the store; waiting itself is by the event loop's clock.
 
-    ``per_student`` is how many leases a student may hold at once.
+    ``per_student`` is how many leases a student may hold at once. ``closed`` tells for how many seconds a deployment
+    can't be called, whatever its quota: 0 if it can. Who waits for it keeps her place for when it can again.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], *, per_student: int = 8) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], float],
+        *,
+        per_student: int = 8,
+        closed: Callable[[str], float] = lambda _: 0.0,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._per_student = per_student
+        self._closed = closed
         self._shares = Shares()
         self._waiting: list[_Waiter] = []
         self._running: dict[str, int] = {}
@@ -82,18 +97,21 @@ class FairQueue:
         self._unsubscribe: Callable[[], None] | None = None
 
     async def lease(self, ticket: Ticket, draws: Sequence[Draw]) -> Lease:
-        """Capacity for the first of ``draws`` that fits, at once or after a fair wait. Raises ``NoCapacity``.
+        """Capacity for the first of ``draws`` that fits, at once or after a fair wait.
+
+        Raises ``NoCapacity``; ``AllClosed`` when none of them can be called any more.
 
         Cancelling the call leaves the queue at once and holds nothing.
         """
         loop = asyncio.get_running_loop()
         waiter = _Waiter(ticket, draws, loop.time(), next(self._orders), loop.create_future())
-        if not self._waiting and not self._at_cap(waiter):
+        if not self._waiting and not self._at_cap(waiter) and (draws := self._open(waiter)):
             news = self._news
             answer = await self.attempt(ticket, draws)
             if isinstance(answer, Lease):
+                answer.index = waiter.draws.index(draws[answer.index])
                 return answer
-            self._refused(waiter, answer, whole=True, stale=news != self._news)
+            self._refused(waiter, answer, asked_all=True, stale=news != self._news)
         self._waiting.append(waiter)
         self._serve()
         lease = None
@@ -192,8 +210,11 @@ class FairQueue:
         if waiter.again > now:
             self._claim(waiter, found, now)
             return False
-        draws = [d for d in waiter.draws if found.claimed.isdisjoint(pool.id for pool in d.pools)]
+        can = self._open(waiter)
+        draws = [d for d in can if found.claimed.isdisjoint(pool.id for pool in d.pools)]
         if not draws:
+            if not can and not waiter.done.done():
+                waiter.done.set_exception(AllClosed())
             return False
         news = self._news
         answer: Lease | Refused | None = found.known(draws)
@@ -207,7 +228,7 @@ class FairQueue:
         if isinstance(answer, Lease):
             return await self._hand(answer, waiter, draws)
         found.refused.setdefault(_shape(draws), []).append((draws, answer))
-        self._refused(waiter, answer, whole=len(draws) == len(waiter.draws), stale=news != self._news)
+        self._refused(waiter, answer, asked_all=len(draws) == len(can), stale=news != self._news)
         self._claim(waiter, found, now)
         return False
 
@@ -220,26 +241,32 @@ class FairQueue:
         waiter.done.set_result(lease)
         return True
 
-    def _refused(self, waiter: _Waiter, refused: Refused, *, whole: bool, stale: bool) -> None:
+    def _open(self, waiter: _Waiter) -> list[Draw]:
+        return [draw for draw in waiter.draws if not self._closed(draw.deployment)]
+
+    def _refused(self, waiter: _Waiter, refused: Refused, *, asked_all: bool, stale: bool) -> None:
         """Note when to ask again; say so at once if that is too late, whatever is given back until then.
 
-        ``whole``: all of the waiter's draws were refused. ``stale``: something was given back meanwhile, so ask again.
+        ``asked_all``: all of the waiter's draws but the closed were refused. ``stale``: something was given back
+        meanwhile, so ask again.
         """
         now = asyncio.get_running_loop().time()
-        waiter.refusals = refused.refusals if whole else waiter.refusals or refused.refusals
+        if asked_all or not waiter.refusals:
+            waiter.refusals, waiter.asked_all = refused.refusals, asked_all
         wait = refused.wait
         waiter.again = 0.0 if stale else now + (LONGEST_NAP if wait is None else min(wait, LONGEST_NAP))
-        earliest = refused.earliest
-        if whole and not waiter.done.done() and (earliest is None or now + earliest > waiter.ticket.deadline):
+        opens = [wait for draw in waiter.draws if (wait := self._closed(draw.deployment))]
+        earliest = min([*opens, *([] if refused.earliest is None else [refused.earliest])], default=math.inf)
+        if asked_all and not waiter.done.done() and now + earliest > waiter.ticket.deadline:
             waiter.done.set_exception(self._no_capacity(waiter))
 
     def _claim(self, waiter: _Waiter, found: _Round, now: float) -> None:
         """Keep the pools of the draw that fits first for the first in line who has been passed over long enough."""
         if found.claimed or now - waiter.since < CLAIM_AFTER or waiter.done.done():
             return
-        waits = [(r.wait, place) for place, r in enumerate(waiter.refusals) if r.wait is not None]
-        if waits and len(waiter.refusals) == len(waiter.draws):
-            best = waiter.draws[min(waits)[1]]
+        waits = {r.deployment: r.wait for r in waiter.refusals if r.wait is not None}
+        if waits and waiter.asked_all:
+            best = min((draw for draw in waiter.draws if draw.deployment in waits), key=lambda d: waits[d.deployment])
             found.claimed = frozenset(pool.id for pool in best.pools)
 
     def _line(self, asking: _Waiter | None = None) -> list[_Waiter]:

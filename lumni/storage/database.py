@@ -17,6 +17,7 @@ from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
+from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
 
@@ -28,6 +29,7 @@ class Database:
         self.engine = engine
         self.records = RecordRepository(engine)
         self.people = PeopleRepository(engine)
+        self.usage = UsageRepository(engine)
         self.experiments = ExperimentRepository(engine)
         self.rules = RulesRepository(engine)
         self.ledger = LedgerRepository(engine)

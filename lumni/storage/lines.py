@@ -10,7 +10,8 @@ from lumni.storage.tables import requests
 from lumni.types import RequestRecord
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "list_cost", "billed_cost")
-_STORED = tuple(column.name for column in requests.columns if column.name != "decision")  # the id is the first
+# Plain strings, for orjson takes none of SQLAlchemy's own as keys; the id is the first.
+_STORED = tuple(str(column.name) for column in requests.columns if column.name != "decision")
 _BEGUN = b'{"begun":'
 _DECISION = b',"lumni.decision":'  # stands last and is not read again: it is larger than all else together
 

@@ -124,14 +124,21 @@ class RecordWriter:
         finally:
             self._flushes -= 1
 
+    async def settled(self, within: float) -> bool:
+        """Wait at most so many seconds for ``flush``; whether everything written so far is stored."""
+        try:
+            async with asyncio.timeout(within):
+                await self.flush()
+        except TimeoutError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Store what is left, for at most ``close_timeout``, and stop; what remains is left in the queue's care."""
         if self._task is None:
             return
         self._closing.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._close_timeout):
-                await self.flush()
+        await self.settled(self._close_timeout)
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None

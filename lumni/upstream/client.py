@@ -34,6 +34,7 @@ class Upstream:
         self._catalogue = catalogue
         self._settings = settings
         self._router: Any = None
+        self._params: dict[str, Mapping[str, Any]] = {}
 
     async def start(self) -> None:
         await asyncio.to_thread(self._load)
@@ -113,11 +114,21 @@ class Upstream:
 
         lanes: dict[str, Lane] = {}
 
-        async def attempt(deployment: Deployment, params: Mapping[str, Any], seconds: float) -> Any:
+        async def attempt(deployment: Deployment, seconds: float) -> Any:
             lane = lanes[deployment.id] = self.lane(request, deployment)
+            params = await self._params_of(deployment)
             return await call(lane, request, deployment, _traced(params, request.trace), seconds)
 
         return Journey(self._router, request, candidates, gate, attempt, trail, budget, lanes)
+
+    async def _params_of(self, deployment: Deployment) -> Mapping[str, Any]:
+        """The Router's parameters of a deployment. By its id it always chooses the same: once is enough to ask."""
+        if deployment.id not in self._params:
+            chosen = await self._router.async_get_available_deployment(
+                model=deployment.id, messages=[], request_kwargs={}
+            )
+            self._params[deployment.id] = chosen["litellm_params"]
+        return self._params[deployment.id]
 
     async def _complete(
         self, lane: Lane, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float

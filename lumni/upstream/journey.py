@@ -97,7 +97,7 @@ class Journey(Generic[T]):
         request: ChatRequest,
         candidates: Sequence[Deployment],
         gate: Gate,
-        call: Callable[[Deployment, Mapping[str, Any], float], Awaitable[T]],
+        call: Callable[[Deployment, float], Awaitable[T]],
         trail: list[Attempt],
         budget: Budget,
         lanes: Mapping[str, Lane] = MappingProxyType({}),
@@ -116,18 +116,13 @@ class Journey(Generic[T]):
 
     async def run(self, deadline: float) -> T:
         """The first answer that a candidate gives before ``deadline`` (loop time). Raises :class:`LumniError`."""
-        from litellm.types.router import RetryPolicy
-
         self._deadline = deadline
         try:
             async with asyncio.timeout_at(deadline) as clock:
-                answer: T = await self._router.async_function_with_retries(
-                    original_function=self._round,
-                    model="lumni",
-                    model_group_retry_policy={"lumni": RetryPolicy(DefaultRetries=self._budget.rounds - 1)},
-                    metadata={},
-                )
-                return answer
+                try:
+                    return await self._round()
+                except RoundFailed as failed:
+                    return await self._further_rounds(failed)
         except Stop as stop:
             raise stop.error from stop.__cause__
         except TimeoutError:
@@ -135,7 +130,26 @@ class Journey(Generic[T]):
                 raise  # a fault of ours, whatever timed out there
             raise self._verdict(in_time=False) from None
 
-    async def _round(self, **_: Any) -> T:
+    async def _further_rounds(self, failed: RoundFailed) -> T:
+        """The Router's retries after a first round that ``failed``: it is told of that as if it had begun it."""
+        from litellm.types.router import RetryPolicy
+
+        told: list[RoundFailed] = [failed]
+
+        async def next_round(**_: Any) -> T:
+            if told:
+                raise told.pop()
+            return await self._round()
+
+        answer: T = await self._router.async_function_with_retries(
+            original_function=next_round,
+            model="lumni",
+            model_group_retry_policy={"lumni": RetryPolicy(DefaultRetries=self._budget.rounds - 1)},
+            metadata={},
+        )
+        return answer
+
+    async def _round(self) -> T:
         """One pass over the candidates that may still answer, by the Router's fallbacks.
 
         A pass that only met used-up quota doesn't count: the gate knows until when, and the request waits its turn.
@@ -173,7 +187,7 @@ class Journey(Generic[T]):
         except LumniError as error:
             raise Stop(self._verdict(error)) from error
 
-    async def _attempt(self, model: str, **kwargs: Any) -> T:
+    async def _attempt(self, model: str, **_: Any) -> T:
         deployment = self._candidates[model]
         if len(self._trail) >= self._budget.attempts:
             raise Stop(self._verdict())
@@ -185,8 +199,7 @@ class Journey(Generic[T]):
         started = loop.time()
         seconds = min(self._budget.seconds, self._deadline - started)
         try:
-            chosen = await self._router.async_get_available_deployment(model=model, messages=[], request_kwargs=kwargs)
-            answer = await self._call(deployment, chosen["litellm_params"], seconds)
+            answer = await self._call(deployment, seconds)
         except AttemptFailed as failed:
             await self._fell(deployment, started, failed.failure, hurried=self._hurried(seconds))
             raise

@@ -50,13 +50,20 @@ def for_deployment(
     and with it the account's key. Of the two spellings of the output limit the one in ``supported`` is used, or the one
     that isn't ``refused``.
     """
-    arguments: Json = {name: body[name] for name in STANDARD & body.keys() if body[name] is not None}
+    arguments: Json = {}
+    unknown: Json = {}
+    for name, value in body.items():
+        if name in STANDARD:
+            if value is not None:
+                arguments[name] = value
+        elif name not in WITHHELD and name not in refused:
+            unknown[name] = value
     for given, other in _SPELLINGS:
         wrong = given in refused or (given not in supported and other in supported)
         if given in arguments and wrong and other not in refused:
             arguments.setdefault(other, arguments.pop(given))
-    arguments = {name: value for name, value in arguments.items() if name not in refused}
-    unknown = {name: body[name] for name in body.keys() - STANDARD - WITHHELD if name not in refused}
+    if refused:
+        arguments = {name: value for name, value in arguments.items() if name not in refused}
     if unknown and provider not in _OWN_FORMAT:
         arguments["extra_body"] = unknown
     elif unknown:

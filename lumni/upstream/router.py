@@ -37,8 +37,8 @@ def build_router(litellm: Any, catalogue: Catalogue, settings: Settings) -> Any:
     return Router(
         model_list=[
             {
-                # Never called by it: an id that is also a group's name would mean any member of that group.
-                "model_name": f"group {deployment.group}",
+                # Its own group: under a shared name the Router takes any member, and for others it looks for patterns.
+                "model_name": deployment.id,
                 "litellm_params": dict(deployment.params),
                 "model_info": {
                     # To LiteLLM a tier is `free` or `paid`, and anything else an error.

@@ -314,3 +314,9 @@ def test_a_time_without_a_zone_is_refused_and_the_rest_goes_on(tmp_path: Path) -
     writer.write(record(1, created_at=datetime(2026, 3, 1)))  # noqa: DTZ001
     writer.write(record(2, created_at=datetime(2026, 3, 1, tzinfo=UTC), outcome=Outcome.CUT))
     assert (writer.refused, writer.pending) == (1, 1)
+
+
+def test_a_usual_record_is_written_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what no JSON can hold takes the long way: it costs more than all else that is kept of a request."""
+    monkeypatch.setattr("lumni.storage.lines.request_row", None)
+    assert row_of(encode(record(1)))["request_id"] == record(1).request_id

@@ -125,7 +125,7 @@ class Trip:
             Budget(**{"rounds": 4, "attempts": 12, "seconds": 60.0, **budget}),
         )
 
-    async def _attempt(self, deployment: Deployment, params: Mapping[str, Any], seconds: float) -> str:
+    async def _attempt(self, deployment: Deployment, seconds: float) -> str:
         self.granted.append(seconds)
         script = self.script[deployment.id]
         step = script.pop(0) if len(script) > 1 else script[0]
