@@ -175,7 +175,11 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
     )
     if settings.log_sampling < 1:
         handler.addFilter(Sampling(settings.log_sampling))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    # What libraries tell when they are debugged is what they were given: statements with their values, bodies.
+    logging.basicConfig(
+        level=max(logging.INFO, logging.getLevelName(settings.log_level)), handlers=[handler], force=True
+    )
+    logging.getLogger("lumni").setLevel(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
     return scrub

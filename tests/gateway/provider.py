@@ -34,13 +34,15 @@ class Clock:
 class Provider:
     """``chat`` and ``models`` are the statuses of answers and of lists; ``listed`` is what a good list holds.
 
-    ``hold`` keeps answers back while it is cleared.
+    ``hold`` keeps answers back while it is cleared. One that ``quotes`` tells in its errors what it was sent.
     """
 
     chat: int = 200
     models: int = 200
     listed: list[str] = field(default_factory=lambda: ["stand-in"])
     message: str = "told to fail"
+    quotes: bool = False
+    says: str = "hello"
     headers: dict[str, str] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -63,9 +65,12 @@ class Provider:
             else:
                 self.bodies.append(body)
                 await self.hold.wait()
-                status, answer = self.chat, COMPLETION | {"model": body.get("model", "m")}
+                said = {"message": {"role": "assistant", "content": self.says}}
+                choice = {"index": 0, "finish_reason": "stop", **said}
+                status, answer = self.chat, COMPLETION | {"model": body.get("model", "m"), "choices": [choice]}
             if status != 200:
-                answer = {"error": {"message": self.message, "code": "x"}}
+                quoted = f": {body['messages'][-1]['content']}" if self.quotes and "messages" in body else ""
+                answer = {"error": {"message": f"{self.message}{quoted}", "code": "x"}}
             writer.write(self._http(status, answer))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -27,11 +27,13 @@ def undisturbed() -> Iterator[None]:
     """The process's log as it was before."""
     root = logging.getLogger()
     handlers, level, http = root.handlers[:], root.level, logging.getLogger("httpx").level
+    own = logging.getLogger("lumni").level
     root.handlers = []
     yield
     root.handlers = handlers
     root.setLevel(level)
     logging.getLogger("httpx").setLevel(http)
+    logging.getLogger("lumni").setLevel(own)
 
 
 @pytest.fixture
@@ -176,3 +178,12 @@ def test_sampling_keeps_whole_requests_and_all_that_went_wrong() -> None:
     assert 15 < len(events["response_generated"]) < 75
     assert events["response_generated"] == events["cost_tracked"]
     assert len(events["request_failed"]) == 200
+
+
+def test_debugging_is_of_lumni_alone() -> None:
+    """003-06: libraries would tell what they were given, such as a statement's values."""
+    stream = io.StringIO()
+    configured(stream, log_level="DEBUG")
+    logging.getLogger("aiosqlite").debug("INSERT … VALUES ('Ada Lovelace')")
+    logging.getLogger("lumni.somewhere").debug("ours")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["ours"]
