@@ -9,6 +9,7 @@ from lumni.cli.audit import audit
 from lumni.cli.budget import app as budget
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
+from lumni.cli.db import app as db
 from lumni.cli.doctor import doctor
 from lumni.cli.exam import app as exam
 from lumni.cli.experiment import app as experiment
@@ -36,7 +37,7 @@ for command in (serve, doctor, models, quota, ask, explain, classify, audit, tra
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
-    "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
+    "db": db, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)

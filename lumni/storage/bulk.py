@@ -13,16 +13,19 @@ from lumni.storage.rows import Row
 
 
 async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> set[Any]:
-    """Insert the rows whose primary key is new, the others change nothing; the keys of the new ones.
+    """Insert the rows that are new, the others change nothing; the first parts of the primary keys of the new ones.
 
-    The key is one column. Rows have a value for every column.
+    Rows have a value for every column.
     """
-    (key,) = table.primary_key.columns
     if connection.dialect.name == "postgresql":
         arrays = tuple(_array(column, rows) for column in table.columns)
         return set((await connection.exec_driver_sql(_from_arrays(table), arrays)).scalars())
-    statement = insert(table).on_conflict_do_nothing().returning(key)
+    statement = insert(table).on_conflict_do_nothing().returning(_key(table))
     return set((await connection.execute(statement, rows)).scalars())
+
+
+def _key(table: Table) -> Column[Any]:
+    return next(iter(table.primary_key.columns))
 
 
 @cache
@@ -32,10 +35,9 @@ def _from_arrays(table: Table) -> str:
     names = ", ".join(column.name for column in table.columns)
     parameters = ", ".join(f"${n}::{_sent_as(column)}[]" for n, column in enumerate(table.columns, start=1))
     values = ", ".join(f"{c.name}::jsonb" if isinstance(c.type, JSON) else c.name for c in table.columns)
-    (key,) = table.primary_key.columns
     return (
         f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({parameters}) AS given ({names}) "  # noqa: S608
-        f"ON CONFLICT DO NOTHING RETURNING {key.name}"
+        f"ON CONFLICT DO NOTHING RETURNING {_key(table).name}"
     )
 
 

@@ -1,0 +1,152 @@
+"""From one database to another, page by page, each page read back and compared."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import Integer, Table, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from lumni.storage import rollup
+from lumni.storage.bulk import insert_new
+from lumni.storage.database import Database
+from lumni.storage.errors import StorageError
+from lumni.storage.rows import Row
+from lumni.storage.tables import metadata, people_version, requests, usage_metrics
+
+PAGE = 2000
+_MADE_THERE = frozenset({usage_metrics, people_version})  # sums and the counter of changes: each database has its own
+
+
+class CopyDiffers(StorageError):
+    """The target holds something else under the same key; the message says which."""
+
+
+@dataclass(slots=True)
+class Copied:
+    """One table: its rows in the source, how many of them were new in the target, and a checksum of all of them.
+
+    The checksum is the exclusive or of 64-bit BLAKE2b digests of the rows as JSON: the order doesn't matter.
+    """
+
+    table: str
+    rows: int = 0
+    new: int = 0
+    checksum: int = 0
+    target_checksum: int = field(default=0, repr=False)
+
+
+async def copy(source: Database, target: Database, progress: Callable[[int], None] = lambda _: None) -> list[Copied]:
+    """Copy every table. What is there already stays and must be the same; so a broken copy is simply begun again.
+
+    ``progress`` is told the number of rows of each page that is done. Sums are made in the target from the records that
+    are new to it. Raises :class:`CopyDiffers`, and the databases' own errors.
+    """
+    done = []
+    for table in metadata.sorted_tables:
+        if table in _MADE_THERE:
+            continue
+        copied = Copied(table.name)
+        async for page in _pages(source.engine, table):
+            await _store(target.engine, table, page, copied)
+            copied.rows += len(page)
+            progress(len(page))
+        if copied.checksum != copied.target_checksum:
+            raise CopyDiffers(f"{table.name}: the checksums differ")
+        done.append(copied)
+    async with target.engine.begin() as connection:
+        await _finish(connection)
+    return done
+
+
+async def count(database: Database) -> dict[str, int]:
+    """Rows of each table."""
+    async with database.engine.connect() as connection:
+        return {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+
+def to_copy(counts: Mapping[str, int]) -> int:
+    """How many rows :func:`copy` goes through."""
+    return sum(number for name, number in counts.items() if metadata.tables[name] not in _MADE_THERE)
+
+
+async def _pages(engine: AsyncEngine, table: Table) -> AsyncIterator[list[Row]]:
+    """All rows by their key: a process may write meanwhile, and no transaction is held open."""
+    key = tuple_(*table.primary_key.columns)
+    last: tuple[Any, ...] | None = None
+    while True:
+        query = select(table).order_by(*table.primary_key.columns).limit(PAGE)
+        if last is not None:
+            query = query.where(key > tuple_(*last))
+        async with engine.connect() as connection:
+            page = [dict(row) for row in (await connection.execute(query)).mappings()]
+        if not page:
+            return
+        yield page
+        last = _key(table, page[-1])
+
+
+async def _store(engine: AsyncEngine, table: Table, page: Sequence[Row], copied: Copied) -> None:
+    """One page in one transaction, compared with what the target then has."""
+    async with engine.begin() as connection:
+        there = await _there(connection, table, page)
+        missing = [row for row in page if _key(table, row) not in there]
+        if missing:
+            await insert_new(connection, table, missing)
+            if table is requests:
+                await rollup.add(connection, missing)
+            there = await _there(connection, table, page)
+        for row in page:
+            found = there.get(_key(table, row))
+            if found != row:
+                what = "is missing there" if found is None else "is another one there"
+                raise CopyDiffers(f"{table.name}: the row {_key(table, row)} {what}; nothing of its page was stored")
+            copied.checksum ^= _digest(row)
+            copied.target_checksum ^= _digest(found)
+        copied.new += len(missing)
+
+
+async def _there(connection: AsyncConnection, table: Table, page: Sequence[Row]) -> dict[tuple[Any, ...], Row]:
+    """What the target has between the first and the last key of the page."""
+    key = tuple_(*table.primary_key.columns)
+    first, last = (tuple_(*_key(table, row)) for row in (page[0], page[-1]))
+    found = (await connection.execute(select(table).where(key >= first, key <= last))).mappings()
+    return {_key(table, row): row for row in map(dict, found)}
+
+
+async def _finish(connection: AsyncConnection) -> None:
+    """Numbers that the database gives out go on after the copied ones, and running gateways look at the keys anew."""
+    await connection.execute(people_version.update().values(version=people_version.c.version + 1))
+    if connection.dialect.name != "postgresql":
+        return
+    for table in metadata.sorted_tables:
+        for column in table.primary_key.columns:
+            if isinstance(column.type, Integer) and column is table.autoincrement_column:
+                sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
+                largest = f"(SELECT max({column.name}) FROM {table.name})"  # noqa: S608  (names of our own tables)
+                await connection.execute(text(f"SELECT setval({sequence}, {largest}) WHERE {largest} IS NOT NULL"))
+
+
+def _key(table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column.name] for column in table.primary_key.columns)
+
+
+def _digest(row: Row) -> int:
+    """Of what both databases spell alike: a whole float is an integer in one of them."""
+    plain = orjson.dumps(_plain(list(row.values())), option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "big")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
