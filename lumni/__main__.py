@@ -19,6 +19,7 @@ from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
+from lumni.cli.receipt import app as receipt
 from lumni.cli.serve import serve
 from lumni.cli.student import app as student
 from lumni.cli.train import train
@@ -37,7 +38,7 @@ for command in (serve, doctor, models, quota, ask, explain, classify, audit, tra
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
-    "db": db, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
+    "db": db, "receipt": receipt, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)
