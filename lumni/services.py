@@ -136,7 +136,7 @@ class Services:
             opened.push_async_callback(prompts.close)
             preparation = Preparation(settings.experiments, prompts)
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer)
-            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
