@@ -23,7 +23,8 @@ from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring, utc_now
-from lumni.people.secret import open_secret
+from lumni.people.privacy import Contents
+from lumni.people.secret import Secret, open_secret
 from lumni.people.service import People
 from lumni.quota.service import Quota
 from lumni.settings import Settings
@@ -128,10 +129,13 @@ class Services:
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(budgets.ledger.close)
+            contents = Contents(database.contents, database.people, _secret(settings), utc_now)
+            contents.start()
+            opened.push_async_callback(contents.close)
             prompts = make_prompts(settings)
             opened.push_async_callback(prompts.close)
             preparation = Preparation(settings.experiments, prompts)
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, writer)
+            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer)
             gauges = Gauges(quota, database, writer, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
@@ -176,9 +180,12 @@ def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: Alert
 
 def make_people(settings: Settings, catalogue: Catalogue, database: Database, keyring: Keyring | None = None) -> People:
     """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
-    secret = open_secret(_plain(settings.secret_key), settings.data_dir)
     changed = keyring.expire if keyring else lambda: None
-    return People(database, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+    return People(database, _secret(settings), unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+
+
+def _secret(settings: Settings) -> Secret:
+    return open_secret(_plain(settings.secret_key), settings.data_dir)
 
 
 def _plain(secret: SecretStr | None) -> str | None:

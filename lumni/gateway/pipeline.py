@@ -12,6 +12,7 @@ from lumni.gateway.planning import Planner
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Journal, Sink
+from lumni.gateway.transcript import Keeper, Transcript
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.quota.service import Quota
@@ -32,6 +33,7 @@ class Pipeline:
         preparation: Preparation,
         upstream: Upstream,
         sinks: Sequence[Sink],
+        keeper: Keeper,
         journal: Journal | None = None,
     ) -> None:
         self._planner = planner
@@ -40,6 +42,7 @@ class Pipeline:
         self._preparation = preparation
         self._upstream = upstream
         self._sinks = sinks
+        self._keeper = keeper
         self._journal = journal
         self.drain = Drain()
 
@@ -89,6 +92,7 @@ class Pipeline:
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
         record = case.answered(answer)
+        Transcript(self._keeper, case.request, case.principal).end(answer.body)
         if case.request.metadata_in_body:
             return {**answer.body, "lumni": settlement.metadata(record, plan)}
         return answer.body
@@ -97,9 +101,11 @@ class Pipeline:
         """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
         case.first_content = asyncio.get_running_loop().time()
         outcome, status = Outcome.DISCONNECTED, 499
+        transcript = Transcript(self._keeper, case.request, case.principal)
         try:
             yield b""
             async for events in answer:
+                transcript.hear(events)
                 yield events
             outcome, status = Outcome.OK, 200
         except AttemptFailed as failed:
@@ -118,6 +124,7 @@ class Pipeline:
                 await answer.aclose()
             finally:
                 record = case.answered(answer, outcome, status)
+                transcript.end()
         yield b"".join(map(sse.event, self._closing(answer, case.request, settlement.metadata(record, plan))))
 
     @staticmethod
