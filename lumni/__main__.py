@@ -22,7 +22,7 @@ from lumni.cli.quota import quota
 from lumni.cli.serve import serve
 from lumni.cli.student import app as student
 from lumni.cli.train import train
-from lumni.cli.usage import export, usage
+from lumni.cli.usage import export, report, usage
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, explain, classify, audit, train, usage, export):
+for command in (serve, doctor, models, quota, ask, explain, classify, audit, train, usage, report, export):
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
