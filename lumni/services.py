@@ -139,7 +139,7 @@ class Services:
             preparation = Preparation(settings.experiments, prompts)
             signer = receipt_signer(settings)
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
-            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
