@@ -27,6 +27,7 @@ from lumni.people.privacy import Contents
 from lumni.people.secret import Secret, open_secret
 from lumni.people.service import People
 from lumni.quota.service import Quota
+from lumni.receipt import Signer
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.heir import Heir
@@ -72,6 +73,7 @@ class Services:
     preparation: Preparation
     feedback: Feedback
     pipeline: Pipeline
+    signer: Signer
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -135,8 +137,9 @@ class Services:
             prompts = make_prompts(settings)
             opened.push_async_callback(prompts.close)
             preparation = Preparation(settings.experiments, prompts)
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer)
-            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            signer = receipt_signer(settings)
+            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
@@ -148,7 +151,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, preparation, feedback, pipeline, closing,
+            bell, recent, planner, preparation, feedback, pipeline, signer, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:
@@ -182,6 +185,11 @@ def make_people(settings: Settings, catalogue: Catalogue, database: Database, ke
     """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
     changed = keyring.expire if keyring else lambda: None
     return People(database, _secret(settings), unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+
+
+def receipt_signer(settings: Settings) -> Signer:
+    """Signs receipts, in every process that has the same secret with the same key."""
+    return Signer(_secret(settings).digest("receipt"))
 
 
 def _secret(settings: Settings) -> Secret:

@@ -122,7 +122,7 @@ class ChatRequest:
     ``body`` is OpenAI's body without Lumni's own fields; unknown fields are kept. ``received`` and ``deadline`` are
     seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC). ``assignment`` is what the client
     says that it works on, ``experiment`` the one that it asks to take part in. ``pinned``: an exam
-    decides about the model.
+    decides about the model. ``receipt``: the answer shall come with a signed one.
     """
 
     request_id: str
@@ -147,6 +147,7 @@ class ChatRequest:
     experiment: str | None = None
     treatment: Treatment | None = None
     pinned: bool = False
+    receipt: bool = False
 
     @property
     def messages(self) -> list[Json]:
