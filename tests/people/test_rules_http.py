@@ -174,7 +174,7 @@ def test_an_exam_closes_and_a_running_stream_finishes(admin: httpx.Client, ada: 
         answer = ask(ada, model)
         assert answer.json()["lumni"]["selection"]["deployment"] in members
     told = ada.post("/v1/explain", json={"model": "auto", "messages": QUESTION}).json()
-    assert told["winner"] in members
+    assert told["winner"]["deployment"] in members
 
 
 def test_who_may_decide_about_money(admin: httpx.Client, client: Client, course: str) -> None:
