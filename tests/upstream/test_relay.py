@@ -387,6 +387,60 @@ async def test_reasoning_is_spelt_as_litellm_spells_it() -> None:
             assert (shown["content"], shown["reasoning_content"], "reasoning" in shown) == ("so", "because", False)
 
 
+ODD = [
+    "a",
+    'a "quoted" \\ word',
+    "två",
+    "\n\n",
+    "{}",
+    "[DONE]",
+    "m",
+    "c",
+    "0",
+    "null",
+    "data: x",
+    '"},"finish_reason":"stop"',
+]
+    "a",
+    'a "quoted" \\ word',
+    "två",
+    "\n\n",
+    "{}",
+    "[DONE]",
+    "m",
+    "c",
+    "0",
+    "null",
+    "data: x",
+    '"},"finish_reason":"stop"',
+]
+
+
+async def test_any_text_is_passed_on_as_it_was_said() -> None:
+    """Also what looks like a chunk's other parts: texts go on as they were written, once their place is known."""
+    script = STREAM + events(*map(delta, ODD * 2), delta(finish="stop"), done=True)
+    async with wire([script]) as there, line(deployment("a", there.base, lane="relay")) as here:
+        assert await here.text() == "".join(ODD * 2)
+
+
+async def test_what_a_chunk_says_besides_its_text_is_never_missed() -> None:
+    """One that begins and ends as all before it, but says more in between."""
+    usual = [delta(word) for word in ("one ", "two ", "three ")]
+    more = delta("four")
+    more["choices"].append({"index": 1, "delta": {"content": "another"}, "finish_reason": None})
+    last = delta(finish="length")
+    last["choices"][0]["index"] = 1
+    ends = [delta(finish="stop"), last]
+    async with (
+        wire([STREAM + events(*usual, more, *ends, done=True)]) as there,
+        line(deployment("a", there.base, lane="relay")) as here,
+    ):
+        chunks = [choice async for chunk in chunks_of(await here.ask(stream=True, n=2)) for choice in chunk["choices"]]
+    texts = [(choice["index"], choice["delta"].get("content")) for choice in chunks if choice["delta"].get("content")]
+    assert texts == [(0, "one "), (0, "two "), (0, "three "), (0, "four"), (1, "another")]
+    assert [choice["finish_reason"] for choice in chunks if choice["finish_reason"]] == ["stop", "length"]
+
+
 async def test_half_a_surrogate_pair_is_passed_on() -> None:
     """Some providers cut a character that has two halves in JSON."""
     halves = [b'data: {"id":"c","created":1,"choices":[{"index":0,"delta":{"content":"\\%s"}}]}\n\n' % half
