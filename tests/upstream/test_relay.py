@@ -401,19 +401,6 @@ ODD = [
     "data: x",
     '"},"finish_reason":"stop"',
 ]
-    "a",
-    'a "quoted" \\ word',
-    "två",
-    "\n\n",
-    "{}",
-    "[DONE]",
-    "m",
-    "c",
-    "0",
-    "null",
-    "data: x",
-    '"},"finish_reason":"stop"',
-]
 
 
 async def test_any_text_is_passed_on_as_it_was_said() -> None:
