@@ -204,9 +204,9 @@ class RelayStream(ProviderStream):
             if self._done or not piece:
                 self._end(self._finishes)
         except AttemptFailed as broken:
-            self._broken = broken  # what came before it was said
             if not any(written):
                 raise
+            self._broken, self._ended = broken, False  # what came before it was said
         return b"".join(written)
 
     def _again(self, data: bytes) -> bytes:

@@ -375,6 +375,17 @@ async def test_a_whole_answer_survives_the_end_of_its_connection(lost: bytes) ->
         assert here.records[0].usage_estimated
 
 
+async def test_what_fails_in_one_read_with_what_was_said_fails_all_the_same() -> None:
+    """A tool call that no program can carry out is found at its end, whatever came together with that."""
+    call = {**CALL, "index": 0, "function": {"name": "unknown", "arguments": "{}"}}
+    whole_stream = spoken({"content": "one "}, {"tool_calls": [call]}, finish="tool_calls")
+    async with wire([whole_stream]) as there, line(deployment("a", there.base, lane="relay")) as here:
+        with pytest.raises(StreamInterrupted, match="not offered"):
+            await here.text(tools=[TOOL])
+        [record] = here.records
+        assert [attempt.outcome for attempt in record.attempts] == [Outcome.CUT, Outcome.CUT]
+
+
 async def test_reasoning_is_spelt_as_litellm_spells_it() -> None:
     thought = {"role": "assistant", "content": "so", "reasoning": "because"}
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "because"}]}, {"type": "text", "text": "so"}]
