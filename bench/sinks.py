@@ -1,7 +1,12 @@
-"""CPU time that each sink takes for one record, in microseconds: ``uv run python -m bench.sinks``."""
+"""CPU time of seeing what happens, in microseconds for one request: ``uv run python -m bench.sinks``.
+
+Each sink's own; and that of sending, by a process that gets batches: both are the gateway's.
+"""
 
 import asyncio
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,12 +21,18 @@ from lumni.storage.writer import RecordWriter
 from lumni.telemetry import log
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics
+from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.recent import Recent
+from lumni.telemetry.traces import begin, make_traces
 from lumni.types import Attempt, Outcome, RequestRecord
 
 ROUNDS, RECORDS = 15, 2000
 DEPLOYMENTS, PROVIDERS = 50, 10
+STEPS = (
+    ("read", 0.2), ("admission", 0.4), ("prompt", 0.41), ("plan", 0.9), ("budget", 1.0), ("lease", 2.5),
+    ("upstream", 300.0),
+)  # fmt: skip
 OPTIONS = [[f"d{n}", "p0", "p0/m0", [0.5] * 9, [0.25] * 5, True, n, None, None] for n in range(10)]
 
 
@@ -38,6 +49,7 @@ def records() -> Iterator[RequestRecord]:
             course="course", task_type="fast", confidence=0.87, deployment=f"d{one}", provider=provider, model=model,
             finish_reason="stop", prompt_tokens=200, completion_tokens=150, list_cost=90_000, billed_cost=0,
             latency_ms=900.0 + number % 900, queued_ms=1.5, ttft_ms=300.0 + number % 700,
+            trace=begin(None, 1.0), steps=STEPS,
             decision={"requested": "auto", "options": OPTIONS}, attempts=(bad, good) if number % 10 == 0 else (good,),
         )  # fmt: skip
 
@@ -54,6 +66,44 @@ def microseconds(sink: Sink) -> float:
     return statistics.median(found)
 
 
+async def sending(outbox: Outbox) -> float:
+    """CPU time an entry, of all that wait in an outbox."""
+    entries, began = outbox.pending, time.process_time()
+    outbox.start()
+    while outbox.sent.delivered < entries:
+        await asyncio.sleep(0.01)
+    return (time.process_time() - began) / entries * 1e6
+
+
+# Takes whatever it is sent, and says so.
+TAKER = """
+import http.server
+class Taker(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+class Told:
+    """The log's events of one request, from its arrival on."""
+
+    def __init__(self, sink: LogSink) -> None:
+        self._sink = sink
+
+    def write(self, record: RequestRecord) -> None:
+        log.event("request_received", {"request_id": record.request_id, "surface": "chat", "stream": True})
+        self._sink.write(record)
+
+
 class Begin:
     """What the spool does when a request begins."""
 
@@ -66,6 +116,16 @@ async def nowhere_to(_: object) -> None:
 
 
 async def main() -> None:
+    taker = subprocess.Popen([sys.executable, "-c", TAKER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert taker.stdout is not None
+        await measure(f"http://127.0.0.1:{taker.stdout.readline().strip()}")
+    finally:
+        taker.kill()
+        taker.wait()
+
+
+async def measure(address: str) -> None:
     catalogue = Catalogue(
         tuple(
             Deployment(f"d{n}", f"g{n}", f"p{n % PROVIDERS}", "main", f"p{n % PROVIDERS}/m{n}", params={})
@@ -73,11 +133,15 @@ async def main() -> None:
         )
     )
     with tempfile.TemporaryDirectory() as folder, Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        given = {"data_dir": Path(folder), "portkey_api_key": "k", "portkey_enabled": True, "log_format": "json"}
+        given = {
+            "data_dir": Path(folder), "portkey_api_key": "k", "portkey_enabled": True, "portkey_base_url": address,
+            "otel_exporter_otlp_endpoint": address, "log_format": "json",
+        }  # fmt: skip
         settings = Settings.model_validate(given)
         log.configure(settings, stream=nowhere)
-        portkey = make_portkey(settings, catalogue)
+        portkey, traces = make_portkey(settings, catalogue), make_traces(settings, catalogue)
         assert portkey is not None
+        assert traces is not None
         writer = RecordWriter(nowhere_to, queue=Spool(Path(folder) / "spool"))
         sinks: dict[str, Sink] = {
             "spool, begin": Begin(writer),
@@ -85,10 +149,17 @@ async def main() -> None:
             "Prometheus": Metrics(catalogue),
             "JSON figures": Recent(),
             "Portkey": portkey,
-            "log": LogSink(catalogue),
+            "traces": traces,
+            "log": Told(LogSink(catalogue)),
         }
-        for name, sink in sinks.items():
-            print(f"{name:14}{microseconds(sink):7.1f} µs")
+        taken = {name: microseconds(sink) for name, sink in sinks.items()}
+        # One request in ten has a second log, of the call that failed.
+        taken["Portkey, sent"] = 1.1 * await sending(portkey.outbox)
+        taken["traces, sent"] = await sending(traces.outbox)
+        for name, cost in (*taken.items(), ("all", sum(taken.values()))):
+            print(f"{name:14}{cost:7.1f} µs")
+        for outbox in (portkey.outbox, traces.outbox):
+            await outbox.close()
 
 
 if __name__ == "__main__":

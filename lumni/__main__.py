@@ -19,10 +19,11 @@ from lumni.cli.lab import app as lab
 from lumni.cli.models import models
 from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
+from lumni.cli.receipt import app as receipt
 from lumni.cli.serve import serve
 from lumni.cli.student import app as student
 from lumni.cli.train import train
-from lumni.cli.usage import export, usage
+from lumni.cli.usage import export, report, usage
 
 # Typer's rich help costs more time than everything else that `lumni --help` does.
 app = typer.Typer(
@@ -33,11 +34,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, explain, classify, audit, train, usage, export):
+for command in (serve, doctor, models, quota, ask, explain, classify, audit, train, usage, report, export):
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
-    "db": db, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
+    "db": db, "receipt": receipt, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)

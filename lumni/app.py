@@ -20,6 +20,7 @@ from lumni.api import (
     models,
     people,
     quota,
+    receipts,
     rules,
     usage,
 )
@@ -40,7 +41,8 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, receipts,
+        health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)

@@ -23,9 +23,11 @@ from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring, utc_now
-from lumni.people.secret import open_secret
+from lumni.people.privacy import Contents
+from lumni.people.secret import Secret, open_secret
 from lumni.people.service import People
 from lumni.quota.service import Quota
+from lumni.receipt import Signer
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.heir import Heir
@@ -71,6 +73,7 @@ class Services:
     preparation: Preparation
     feedback: Feedback
     pipeline: Pipeline
+    signer: Signer
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -128,11 +131,15 @@ class Services:
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(budgets.ledger.close)
+            contents = Contents(database.contents, database.people, _secret(settings), utc_now)
+            contents.start()
+            opened.push_async_callback(contents.close)
             prompts = make_prompts(settings)
             opened.push_async_callback(prompts.close)
             preparation = Preparation(settings.experiments, prompts)
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, writer)
-            gauges = Gauges(quota, database, writer, planner.faults, outboxes)
+            signer = receipt_signer(settings)
+            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
@@ -144,7 +151,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, preparation, feedback, pipeline, closing,
+            bell, recent, planner, preparation, feedback, pipeline, signer, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:
@@ -176,9 +183,17 @@ def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: Alert
 
 def make_people(settings: Settings, catalogue: Catalogue, database: Database, keyring: Keyring | None = None) -> People:
     """Courses, students and keys in ``database``. A ``keyring`` of this process hears of every change at once."""
-    secret = open_secret(_plain(settings.secret_key), settings.data_dir)
     changed = keyring.expire if keyring else lambda: None
-    return People(database, secret, unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+    return People(database, _secret(settings), unknown_models=lambda names: unknown(names, catalogue), changed=changed)
+
+
+def receipt_signer(settings: Settings) -> Signer:
+    """Signs receipts, in every process that has the same secret with the same key."""
+    return Signer(_secret(settings).digest("receipt"))
+
+
+def _secret(settings: Settings) -> Secret:
+    return open_secret(_plain(settings.secret_key), settings.data_dir)
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -121,7 +121,8 @@ class ChatRequest:
 
     ``body`` is OpenAI's body without Lumni's own fields; unknown fields are kept. ``received`` and ``deadline`` are
     seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC). ``assignment`` is what the client
-    says that it works on, ``experiment`` the one that it asks to take part in.
+    says that it works on, ``experiment`` the one that it asks to take part in. ``pinned``: an exam
+    decides about the model. ``receipt``: the answer shall come with a signed one.
     """
 
     request_id: str
@@ -145,6 +146,8 @@ class ChatRequest:
     prompt: Prompt | None = None
     experiment: str | None = None
     treatment: Treatment | None = None
+    pinned: bool = False
+    receipt: bool = False
 
     @property
     def messages(self) -> list[Json]:

@@ -108,6 +108,8 @@ def quota() -> Json:
               unit="currencyUSD"),
         Panel("Tokens of courses", {"{{course}}": "sum by (course) (increase(lumni_course_tokens_total[1d]))"},
               kind="bargauge"),
+        Panel("Budgets of courses", {"{{course}} {{budget}}": "max by (course, budget) (lumni_course_budget_used / "
+              "(lumni_course_budget_limit > 0))"}, kind="bargauge", unit="percentunit", highest=1, red_from=0.8),
         Panel("Cost of courses", {"{{course}}": 'sum by (course) (increase(lumni_course_cost_usd_total'
               '{price="list"}[1d]))'}, kind="bargauge", unit="currencyUSD"),
     ])  # fmt: skip

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from lumni.api.errors import documented
 from lumni.api.people_schemas import CourseChanges, NewCourse, NewRoster, NewStudent, StudentChanges
@@ -141,6 +141,16 @@ async def remove_student(student: StudentId, request: Request) -> dict[str, Any]
 async def restore_student(student: StudentId, request: Request) -> dict[str, Any]:
     """Back on the roster: the keys work again."""
     return student_json(await people_of(request).students.restore(principal_of(request), student))
+
+
+@router.post(
+    "/admin/students/{student}/erase",
+    status_code=204, responses=_READS, operation_id="eraseStudent", summary="Forget a student for good",
+)  # fmt: skip
+async def erase_student(student: StudentId, request: Request) -> Response:
+    """Name, address, keys, content and balances; records stay, and nobody can tell whose they were."""
+    await people_of(request).privacy.erase(principal_of(request), student)
+    return Response(status_code=204)
 
 
 async def _enrol(request: Request, course: str, roster: Roster, **how: bool) -> Json:

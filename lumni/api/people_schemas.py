@@ -49,7 +49,10 @@ class CourseChanges(Closed):
     models: Models | None = Field(None, description="Models that it may use; `null` for all.", examples=[["fast"]])
     privacy: Privacy = Field("none", description="What of prompts and answers may be stored.")
     retention_days: Whole | None = Field(
-        None, ge=1, le=36_500, description="Days after which records and content are deleted; `null`: never."
+        None,
+        ge=1,
+        le=36_500,
+        description="Days after which content goes, and owners of records; `null`: never.",
     )
     weight: float = Field(1.0, gt=0, le=1000, description="Share of each student, relative to other courses'.")
     priority: Whole = Field(0, ge=-100, le=100, description="Courses of a higher one are served first.")

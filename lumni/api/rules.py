@@ -19,6 +19,7 @@ from lumni.api.rule_schemas import (
 )
 from lumni.budget import Unit
 from lumni.errors import InvalidRequest
+from lumni.people.privacy import content_json
 from lumni.people.rule_views import act_json, assignment_json, balance_json, budget_json, exam_json
 from lumni.types import Json
 
@@ -154,6 +155,14 @@ async def top_up_budget(budget: BudgetId, more: TopUp, request: Request) -> dict
 async def reset_budget(budget: BudgetId, whose: Reset, request: Request) -> dict[str, Any]:
     """Nothing counts as spent in the period that runs."""
     return {"reset": await people_of(request).budgets.reset(principal_of(request), budget, whose.who)}
+
+
+@router.get(
+    "/admin/requests/{request_id}/content", responses=_READS, operation_id="getContent", summary="Content of a request"
+)
+async def get_content(request_id: Annotated[str, Path()], request: Request) -> dict[str, Any]:
+    """What its course lets be kept of prompt and answer. Each look is in the audit log."""
+    return dict(content_json(await people_of(request).privacy.look(principal_of(request), request_id)))
 
 
 @router.get("/admin/audit", responses=documented(400, 401, 403), operation_id="listAudit", summary="Audit log")

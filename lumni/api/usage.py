@@ -9,8 +9,9 @@ from fastapi import APIRouter, Path, Query, Request
 from lumni import __version__
 from lumni.api.errors import documented
 from lumni.api.explain import STORED_WITHIN
-from lumni.api.people import principal_of
+from lumni.api.people import CourseId, people_of, principal_of
 from lumni.errors import PermissionDenied
+from lumni.gateway import report
 from lumni.gateway.usage import Usage
 from lumni.services import Services
 from lumni.storage.usage import Group
@@ -68,6 +69,36 @@ async def visible_usage(
     return await usage.visible(actor, question, _once(group_by))
 
 
+@router.get("/v1/usage/me/report", responses=documented(400, 401), operation_id="myReport", summary="My report card")
+async def my_report(
+    request: Request, since: Since = None, until: Until = None, assignment: OfAssignment = None
+) -> dict[str, Any]:
+    """How you used what all share: tokens, cost, cache hits, retries, waste, P95, what you did about 429s.
+
+    Beside it the medians of your course, if at least five people asked something.
+    """
+    usage, actor = await _asked(request), principal_of(request)
+    question = replace(await usage.range(actor, None, since, until), course=actor.course, assignment=assignment)
+    if actor.student is None:
+        question = replace(question, key_id=actor.key_id)
+    whole = await report.report(_services(request).database, question)
+    return whole if actor.student is None else report.own(whole, actor.student)
+
+
+@router.get(
+    "/admin/courses/{course}/report",
+    responses=documented(400, 401, 403, 404), operation_id="courseReport", summary="Report cards of a course",
+)  # fmt: skip
+async def course_report(
+    course: CourseId, request: Request, since: Since = None, until: Until = None, assignment: OfAssignment = None
+) -> dict[str, Any]:
+    """A card for everyone who asked something, and the medians of the class. For admins and the course's teachers."""
+    usage, actor = await _asked(request), principal_of(request)
+    await people_of(request).courses.get(actor, course)
+    question = replace(await usage.range(actor, course, since, until), course=course, assignment=assignment)
+    return await report.report(_services(request).database, question)
+
+
 @router.get(
     "/v1/usage/{user_id}", responses=documented(400, 401, 403, 404), operation_id="userUsage", summary="A user's usage"
 )
@@ -93,7 +124,7 @@ async def admin_summary(request: Request) -> dict[str, Any]:
     """
     if principal_of(request).role not in ("admin", "monitor"):
         raise PermissionDenied("The summary is shown to admins and monitors only.")
-    services: Services = request.app.state.services
+    services = _services(request)
     usage, now = await _asked(request), datetime.now(UTC)
     return {
         "object": "summary",
@@ -108,9 +139,14 @@ async def admin_summary(request: Request) -> dict[str, Any]:
 
 async def _asked(request: Request) -> Usage:
     """Once this process's records are stored: the request just answered is to be seen."""
-    services: Services = request.app.state.services
+    services = _services(request)
     await services.writer.settled(STORED_WITHIN)
     return Usage(services.database)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
 def _once(groups: list[Group] | None) -> tuple[Group, ...]:

@@ -122,6 +122,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         fallback=body.get("fallback") is not False,
         label=_label(body),
         assignment=_assignment(headers),
+        receipt=headers.get("x-lumni-receipt", "").lower() in ("1", "true", "yes"),
         prompt=_prompt(body.get("prompt")),
         experiment=body.get("experiment"),
         metadata_in_body=shown and settings.response_metadata,

@@ -18,7 +18,7 @@ End = Annotated[str | None, typer.Option(help="Last day, or the moment at which 
 Zone = Annotated[str | None, typer.Option(help="Time zone, such as Europe/Berlin; UTC if not given.")]
 Model = Annotated[list[str] | None, typer.Option("--model", "-m", help="A model that it may use; repeat for more.")]
 Privacy = Annotated[str | None, typer.Option(help="What of prompts and answers is stored: none, hash, redacted, full.")]
-KeepDays = Annotated[int | None, typer.Option(help="Days after which records and content are deleted; 0 keeps all.")]
+KeepDays = Annotated[int | None, typer.Option(help="Days after which content and owners are forgotten; 0: never.")]
 Weight = Annotated[float | None, typer.Option(help="Share of each of its students, relative to other courses'.")]
 Priority = Annotated[int | None, typer.Option(help="Courses of a higher one are served first.")]
 

@@ -120,6 +120,20 @@ def import_(
         _tell(done, keys)
 
 
+@app.command()
+def erase(
+    student: Annotated[str, typer.Argument(help="The student's id (s-…).")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    config: Config = None,
+) -> None:
+    """Forget a student for good: name, address, keys, content, and whose her records are."""
+    from lumni.people.service import LOCAL_ADMIN
+
+    if not yes:
+        typer.confirm(f"{student} can't be brought back. Erase?", abort=True)
+    with_people(config, lambda people: people.privacy.erase(LOCAL_ADMIN, student))
+
+
 def _write_keys(path: Path, done: "Enrolment") -> None:
     """The new keys into a file for its owner alone; on the screen if that fails, since they exist nowhere else."""
     import os

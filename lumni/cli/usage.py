@@ -96,6 +96,34 @@ def usage(
         typer.echo(f"{unpriced} requests have no known price: they are in no cost.")
 
 
+def report(
+    course: Course = None,
+    assignment: Assignment = None,
+    since: Since = None,
+    until: Until = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show everyone's report card: tokens, cost, cache hits, retries, waste, P95, 429s; and the class's medians."""
+
+    async def work(database: "Database") -> Json:
+        from dataclasses import replace
+
+        from lumni.gateway.report import report
+        from lumni.gateway.usage import Usage
+        from lumni.people.service import LOCAL_ADMIN
+
+        question = await Usage(database).range(LOCAL_ADMIN, course, since, until)
+        return await report(database, replace(question, course=course, assignment=assignment))
+
+    found = with_database(config, work)
+    if as_json:
+        show_json(_printable(found))
+        return
+    median = {"student": "class median", **(found["class_median"] or dict.fromkeys(_CARD))}
+    show_table([*map(_card, found["students"]), median], {"student": "student", **_CARD}, as_json=False)
+
+
 def export(
     to: Annotated[Path | None, typer.Argument(help="The file; without one CSV and JSON go to the terminal.")] = None,
     kind: Annotated[
@@ -135,6 +163,17 @@ _COLUMNS = {
     "requests": "requests", "answered": "answered", "cached": "cached", "rate_limited": "429s", "failed": "failed",
     "prompt_tokens": "prompt", "completion_tokens": "answer", "list": "list USD", "billed": "billed USD",
 }  # fmt: skip
+
+
+_CARD = {
+    "requests": "requests", "tokens": "tokens", "list_usd": "list USD", "cache_hits": "hits", "retries": "retries",
+    "failed": "failed", "aborted_streams": "aborted", "duplicates": "twice", "p95_ms": "P95 ms", "refused": "429s",
+    "median_wait_s": "waited s",
+}  # fmt: skip
+
+
+def _card(card: Json) -> Json:
+    return {**card, **card["waste"], **card["rate_limits"], "list_usd": card["cost"]["list"]}
 
 
 def _flat(row: Json) -> Json:

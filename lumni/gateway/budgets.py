@@ -98,6 +98,12 @@ class Budgets:
         tokens = None if known and answer.verdict.tokens >= bounds.most else answer.verdict.tokens
         return Purse(self.ledger, answer.hold, accounts, draws, tokens), candidates
 
+    def of_courses(self) -> list[tuple[Account, State]]:
+        """The budgets of whole courses whose period runs, as this process saw them last."""
+        now = self._now()
+        running = (one for one in self._seen.values() if (ends := one[0].period.ends) is None or now < ends)
+        return [(account, state) for account, state in running if account.budget.per == "course"]
+
     def _scarce(self, request: ChatRequest, principal: Principal) -> bool:
         for account in self.accounts(request, principal):
             state = self._seen[account.balance][1] if account.balance in self._seen else State()

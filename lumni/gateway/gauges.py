@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from lumni import __version__
+from lumni.gateway.budgets import Budgets
+from lumni.money import NANO_PER_USD
 from lumni.quota.model import WindowState
 from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import Quota, Standing
@@ -20,6 +22,7 @@ from lumni.telemetry.processes import Processes
 DATABASE_SECONDS = 2.0  # for an answer; Prometheus itself gives up after ten
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
 STANDINGS = ("available", "exhausted", "broken")
+MOST_BUDGETS = 100
 FAULTS = ("classification", "selection")
 _PYTHON = platform.python_version()
 
@@ -35,12 +38,14 @@ class Gauges:
         quota: Quota,
         database: Database,
         writer: RecordWriter,
+        budgets: Budgets,
         faults: Mapping[str, int],
         outboxes: Sequence[Outbox] = (),
     ) -> None:
         self._quota = quota
         self._database = database
         self._writer = writer
+        self._budgets = budgets
         self._faults = faults
         self._outboxes = outboxes
         self.processes: Processes | None = None
@@ -65,6 +70,7 @@ class Gauges:
             _stores_up(self._quota, self._writer),
             _breakers(self._quota),
             *_stores(self._quota, self._writer),
+            *_course_budgets(self._budgets),
             _faults(self._faults),
             *_exports(self._outboxes),
         ]
@@ -146,6 +152,19 @@ def _stores(quota: Quota, writer: RecordWriter) -> Iterator[Metric]:
     lost.add_metric(["queue_full"], writer.dropped)
     lost.add_metric(["refused"], writer.refused)
     yield lost
+
+
+def _course_budgets(budgets: Budgets) -> Iterator[Metric]:
+    """Of whole courses only: those of students are nobody's business here."""
+    labels = ["course", "budget", "unit"]
+    used = GaugeMetricFamily("lumni_course_budget_used", "Spent and held of a course's budget.", labels=labels)
+    limit = GaugeMetricFamily("lumni_course_budget_limit", "Limit of a course's budget.", labels=labels)
+    for account, state in budgets.of_courses()[:MOST_BUDGETS]:
+        budget = account.budget
+        values, size = [budget.course, budget.id, budget.unit], NANO_PER_USD if budget.unit == "usd" else 1
+        used.add_metric(values, (state.spent + state.reserved) / size)
+        limit.add_metric(values, (account.limit + state.carried) / size)
+    return iter((used, limit))
 
 
 def _faults(faults: Mapping[str, int]) -> Metric:

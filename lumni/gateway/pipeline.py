@@ -12,10 +12,12 @@ from lumni.gateway.planning import Planner
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.reply import Reply
 from lumni.gateway.settlement import Case, Journal, Sink
+from lumni.gateway.transcript import Keeper, Transcript
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.quota.service import Quota
-from lumni.types import ChatRequest, Json, Outcome, Principal
+from lumni.receipt import Signer
+from lumni.types import ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.client import Upstream
 from lumni.upstream.failures import AttemptFailed
@@ -32,7 +34,9 @@ class Pipeline:
         preparation: Preparation,
         upstream: Upstream,
         sinks: Sequence[Sink],
+        keeper: Keeper,
         journal: Journal | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._planner = planner
         self._budgets = budgets
@@ -40,7 +44,9 @@ class Pipeline:
         self._preparation = preparation
         self._upstream = upstream
         self._sinks = sinks
+        self._keeper = keeper
         self._journal = journal
+        self._signer = signer
         self.drain = Drain()
 
     def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
@@ -89,17 +95,20 @@ class Pipeline:
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
         record = case.answered(answer)
+        said = Transcript(self._keeper, case.request, case.principal).end(answer.body)
         if case.request.metadata_in_body:
-            return {**answer.body, "lumni": settlement.metadata(record, plan)}
+            return {**answer.body, "lumni": self._metadata(case, record, plan, said)}
         return answer.body
 
     async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[bytes]:
         """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
         case.first_content = asyncio.get_running_loop().time()
         outcome, status = Outcome.DISCONNECTED, 499
+        transcript = Transcript(self._keeper, case.request, case.principal)
         try:
             yield b""
             async for events in answer:
+                transcript.hear(events)
                 yield events
             outcome, status = Outcome.OK, 200
         except AttemptFailed as failed:
@@ -118,7 +127,16 @@ class Pipeline:
                 await answer.aclose()
             finally:
                 record = case.answered(answer, outcome, status)
-        yield b"".join(map(sse.event, self._closing(answer, case.request, settlement.metadata(record, plan))))
+                said = transcript.end(closing=answer.closing)
+        metadata = self._metadata(case, record, plan, said)
+        yield b"".join(map(sse.event, self._closing(answer, case.request, metadata)))
+
+    def _metadata(self, case: Case, record: RequestRecord, plan: Plan, said: str | None) -> Json:
+        """The ``lumni`` object, with a receipt of what was ``said`` if the client asked for one."""
+        shown = settlement.metadata(record, plan)
+        if said is None or self._signer is None:
+            return shown
+        return shown | {"receipt": self._signer.sign(settlement.receipt(case.request, record, said))}
 
     @staticmethod
     def _closing(answer: StreamedAnswer, request: ChatRequest, metadata: Json) -> list[Json]:

@@ -26,7 +26,9 @@ class Preparation:
         return replace(request, body={**text, **request.body, "messages": messages})
 
     def treat(self, request: ChatRequest, principal: Principal) -> ChatRequest:
-        """The request with its variant, if it takes part in an experiment."""
+        """The request with its variant, if it takes part in an experiment. In an exam nobody does."""
+        if request.pinned:
+            return request
         name = request.experiment
         if name is None:
             invited = (name for name, one in self._experiments.items() if one.invites(request, principal.course))

@@ -13,6 +13,7 @@ from lumni.gateway.budgets import Purse
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
+from lumni.receipt import hash_of
 from lumni.telemetry import log
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -206,6 +207,19 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
         "cached": record.cached,
         "experiment": {"name": record.experiment, "variant": record.variant} if record.experiment else None,
         "prompt": record.prompt,
+    }
+
+
+def receipt(request: ChatRequest, record: RequestRecord, said: str) -> Json:
+    """What a receipt states: hashes of what the client sent and got, never the texts themselves."""
+    return {
+        "request_id": record.request_id,
+        "time": record.created_at.isoformat(),
+        "model": record.model,
+        "prompt_sha256": hash_of(request.messages),
+        "answer_sha256": hash_of(said),
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
     }
 
 

@@ -58,7 +58,7 @@ def _examined(request: ChatRequest, principal: Principal, exam: Exam, zone: str)
         _closed("exam_closed", f"There is an exam: models are closed until {shown(exam.ends_at, zone)}.")
     pinned = {"seed": exam.seed, "temperature": exam.temperature}
     body = {**request.body, "model": exam.model, **{name: value for name, value in pinned.items() if value is not None}}
-    asked = replace(request, body=body, model=exam.model, task_type=None, provider=None, strategy=None)
+    asked = replace(request, body=body, model=exam.model, task_type=None, provider=None, strategy=None, pinned=True)
     return asked, replace(principal, allowlists=(*principal.allowlists, (exam.model,)))
 
 

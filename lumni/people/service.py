@@ -14,6 +14,7 @@ from lumni.people.enrolment import Enrolments
 from lumni.people.exams import Exams
 from lumni.people.keyring import utc_now
 from lumni.people.keys import Keys
+from lumni.people.privacy import ContentStore, PrivacyDesk
 from lumni.people.secret import Secret
 from lumni.people.store import PeopleStore, RulesStore
 from lumni.people.students import Students
@@ -32,6 +33,8 @@ class Stores(Protocol):
     def rules(self) -> RulesStore: ...
     @property
     def ledger(self) -> BalanceStore: ...
+    @property
+    def contents(self) -> ContentStore: ...
     @property
     def audit(self) -> AuditStore: ...
 
@@ -61,3 +64,4 @@ class People:
         self.assignments = Assignments(rules, self.courses, now, unknown_models, self.audit)
         self.exams = Exams(rules, self.courses, now, unknown_models, self.audit)
         self.budgets = BudgetDesk(rules, stores.ledger, self.courses, now, self.audit)
+        self.privacy = PrivacyDesk(stores.contents, store, stores.ledger, self.students, self.audit)

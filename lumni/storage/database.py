@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from lumni.settings import Settings
 from lumni.storage import migrate
 from lumni.storage.audit import AuditRepository
+from lumni.storage.contents import ContentRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.experiments import ExperimentRepository
@@ -34,6 +35,7 @@ class Database:
         self.rules = RulesRepository(engine)
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)
+        self.contents = ContentRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

@@ -112,6 +112,7 @@ def _sqlite(path: Path) -> AsyncEngine:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten, not only forgotten
         cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL: a killed process loses nothing, a power cut may
         cursor.close()
 

@@ -19,6 +19,7 @@ from lumni.storage.engine import SQLITE_BEGIN
 from lumni.storage.rows import clean_text
 from lumni.storage.tables import budget_balances as balances
 from lumni.storage.tables import budget_holds as holds
+from lumni.storage.tables import budget_top_ups, budgets
 
 KEPT_LAPSED = timedelta(days=7)  # for so long a lapsed hold can still be settled with what was really used
 LAPSED_AT_ONCE = 500
@@ -102,13 +103,15 @@ class LedgerRepository:
         return found
 
     async def forget(self, who: str) -> None:
-        """Remove every balance of one payer."""
+        """Remove every balance of one payer, and the budgets and top-ups that are hers alone."""
         async with self._writing() as connection:
             query = select(balances).where(balances.c.who == clean_text(who))
             order = (balances.c.budget, balances.c.who, balances.c.period)
             await connection.execute(query.order_by(*order).with_for_update())
             await connection.execute(delete(holds).where(holds.c.who == clean_text(who)))
             await connection.execute(delete(balances).where(balances.c.who == clean_text(who)))
+            await connection.execute(delete(budget_top_ups).where(budget_top_ups.c.who == clean_text(who)))
+            await connection.execute(delete(budgets).where(budgets.c.who == clean_text(who)))
 
     async def _open(self, draws: Sequence[Draw]) -> None:
         """Make the balances that aren't there yet, in a transaction of their own: it never waits for a locked one."""

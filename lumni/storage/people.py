@@ -52,6 +52,10 @@ class PeopleRepository(VersionedTables):
     async def change_student(self, student: str, changes: Changes) -> bool:
         return await self._change(students, students.c.id == clean_text(student), changes)
 
+    async def remove_student(self, student: str) -> bool:
+        """For good, with her keys. Whether she was there."""
+        return await self._remove(students, students.c.id == clean_text(student))
+
     async def enrol(
         self, new: Sequence[Student], changes: Mapping[str, Changes], issued: Sequence[VirtualKey]
     ) -> frozenset[str]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lumni.storage.rollup import BUCKET
 from lumni.storage.rows import clean_text, record_of
-from lumni.storage.tables import requests, usage_metrics
+from lumni.storage.tables import contents, requests, usage_metrics
 from lumni.types import Outcome, RequestRecord
 
 Group = Literal["student", "model", "provider", "assignment", "course", "day"]
@@ -94,6 +94,21 @@ class UsageRepository:
     def pages(self, where: Where) -> "Pages":
         """The records themselves, the oldest first, page by page: ``async for``."""
         return Pages(self._engine, where)
+
+    async def duplicates(self, where: Where) -> dict[str | None, tuple[int, int]]:
+        """By student: requests whose prompt's keyed hash is on record, and how many of them had been asked before."""
+        asked = requests.join(contents, requests.c.request_id == contents.c.request_id)
+        person = _column("student")
+        each = (
+            select(person.label("person"), contents.c.prompt_hash, func.count().label("times"))
+            .select_from(asked)
+            .where(_matches(where))
+            .group_by(person, contents.c.prompt_hash)
+            .subquery()
+        )
+        query = select(each.c.person, func.sum(each.c.times), func.count()).group_by(each.c.person)
+        async with self._engine.connect() as connection:
+            return {row[0]: (int(row[1]), int(row[1]) - row[2]) for row in await connection.execute(query)}
 
     async def active(self, since: datetime) -> int:
         """How many people asked something since then: students, and labels behind shared keys."""

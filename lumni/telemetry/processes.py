@@ -13,7 +13,12 @@ from prometheus_client.samples import Sample
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable
 SECONDS = 2.0  # between two looks of a process at itself
 # Of these the worst process's value tells; all else is added up.
-WORST = {"lumni_breaker_state": max, "lumni_store_up": min}
+WORST = {
+    "lumni_breaker_state": max,
+    "lumni_store_up": min,
+    "lumni_course_budget_used": max,
+    "lumni_course_budget_limit": max,
+}
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Values = dict[Key, float]

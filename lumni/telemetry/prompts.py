@@ -27,8 +27,8 @@ from lumni.types import Json, Prompt
 logger = logging.getLogger(__name__)
 
 SECONDS = 5.0  # for Portkey's answer
-PAUSE = 5.0  # seconds for which a prompt that could not be fetched isn't asked for again
-MOST_KEPT = 1000  # templates
+PAUSE = 5.0  # seconds for which what was kept serves without asking again
+MOST_KEPT = 1000  # templates, in memory and on the disk each: students choose the names of variables
 # What a template may say of the call; the model is the request's own.
 TAKEN = frozenset({
     "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed", "presence_penalty",
@@ -108,8 +108,13 @@ class Prompts:
         task = self._fetching.get(key)
         if task is None:
             task = self._fetching[key] = asyncio.get_running_loop().create_task(self._fetch(key, name, asked))
-            task.add_done_callback(lambda _: self._fetching.pop(key, None))
+            task.add_done_callback(lambda done: self._fetched_at_last(key, done))
         return await asyncio.shield(task)
+
+    def _fetched_at_last(self, key: str, done: asyncio.Task[Json]) -> None:
+        del self._fetching[key]
+        if not done.cancelled():
+            done.exception()  # seen, even if all who waited have left
 
     async def _fetch(self, key: str, name: str, asked: Json) -> Json:
         if self._client is None:
@@ -170,6 +175,9 @@ class Prompts:
     def _save(self, key: str, template: Json) -> None:
         try:
             self._disk.mkdir(parents=True, exist_ok=True)
+            there = sorted(self._disk.glob("*.json"), key=lambda path: path.stat().st_mtime)
+            for path in there[: max(0, len(there) - MOST_KEPT + 1)]:
+                path.unlink(missing_ok=True)
             made = self._disk / f"{key}.new"
             made.write_bytes(orjson.dumps(template))
             made.replace(self._disk / f"{key}.json")

@@ -114,3 +114,12 @@ def test_parquet_without_pyarrow_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "lumni[parquet]" in run("export", "--parquet", str(tmp_path / "x"), fails=1).stderr
     assert "can't be written" in run("export", str(tmp_path / "none" / "x"), fails=1).stderr
+
+
+def test_report_cards_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For one assignment, with the medians."""
+    monkeypatch.setenv("COLUMNS", "160")
+    found = json.loads(run("report", "--assignment", "hw-1", "--json").stdout)
+    assert {card["student"]: card["requests"] for card in found["students"]} == {"s0": 6, "s1": 5, "s2": 5}
+    assert found["class_median"]["requests"] == 5
+    assert "class median" in run("report").stdout

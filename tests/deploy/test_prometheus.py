@@ -72,17 +72,33 @@ lumni_settings:
 """
 
 
-async def load(url: str, key: str) -> None:
+async def course_key(url: str, key: str) -> str:
+    """A key of a course that has a budget."""
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+        for path, body in (
+            ("/admin/courses", {"id": "cs1"}),
+            ("/admin/courses/cs1/budgets", {"unit": "tokens", "amount": 1_000_000}),
+            ("/admin/courses/cs1/keys", {"name": "class"}),
+        ):
+            answer = await client.post(path, json=body)
+            assert answer.is_success, answer.text
+        made: str = answer.json()["key"]
+        return made
+
+
+async def load(url: str, key: str, shared: str) -> None:
     """Some rounds of what a class does, a second and more apart, so that each is seen in several scrapes."""
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
 
-        async def ask(model: str, **more: Any) -> None:
+        async def ask(model: str, key: str = key, **more: Any) -> None:
             body = {"model": model, "messages": [{"role": "user", "content": "What is 6 times 7?"}], **more}
-            await client.post("/v1/chat/completions", json=body)
+            headers = {"authorization": f"Bearer {key}"}
+            await client.post("/v1/chat/completions", json=body, headers=headers)
 
         for _ in range(ROUNDS):
             asked = [ask("all", user=f"student-{n}", routing_strategy="priority") for n in range(4)]
             asked += [ask("lab-fast", stream=True), ask("auto"), ask("no-such-model"), ask("spent"), ask("refused")]
+            asked += [ask("lab-fast", shared, max_tokens=100)]
             asked += [ask("narrow") for _ in range(8)]
             await asyncio.gather(*asked)
             await asyncio.sleep(1.2)
@@ -116,7 +132,7 @@ async def test_dashboards_and_database_agree(lumni: tuple[Gateway, str]) -> None
     sums of the metrics are those of the database."""
     gateway, database = lumni
     with await asyncio.to_thread(Prometheus, gateway.url.removeprefix("http://"), gateway.key, RULES) as prometheus:
-        await load(gateway.url, gateway.key)
+        await load(gateway.url, gateway.key, await course_key(gateway.url, gateway.key))
         await records_written(gateway)
         await until_scraped(prometheus, "lumni_records_pending == 0")
         empty = [asked for asked in expressions() if not await prometheus.query(asked.text)]
@@ -175,5 +191,11 @@ async def sums_agree(prometheus: Prometheus, connection: "asyncpg.Connection[Any
     shown = await metric('sum(lumni_cost_usd_total{price="list"})')
     assert shown[()] == pytest.approx(cost[()], rel=1e-9)
     assert cost[()] > 0
+    courses = await stored(
+        "SELECT course, sum(prompt_tokens + completion_tokens) FROM requests WHERE course IS NOT NULL GROUP BY 1"
+    )
+    assert await metric('sum by (course) (lumni_course_tokens_total{course!="none"})', "course") == courses
+    budget = {("cs1",): courses["cs1",]}
+    assert await metric("max by (course) (lumni_course_budget_used)", "course") == budget
     latency = await stored("SELECT sum(latency_ms) / 1000 FROM requests")
     assert await metric("sum(gen_ai_server_request_duration_seconds_sum)") == pytest.approx(latency)

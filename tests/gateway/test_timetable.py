@@ -74,6 +74,7 @@ def test_an_exam_may_pin_the_model() -> None:
     assert (asked.task_type, asked.provider, asked.strategy) == (None, None, None)
     assert who.allowlists == (("a", "b"), ("a",))
     assert asked.messages == QUESTION
+    assert asked.pinned
     loose = Rules(COURSE, exams=(replace(exam, seed=None, temperature=None),))
     assert apply(request(), ADA, loose)[0].body["temperature"] == 1.5
     assert apply(request(NOW + HOUR), ADA, rules) == (request(NOW + HOUR), ADA)

@@ -107,3 +107,19 @@ def test_the_summary_has_everything(client: Client, admin: httpx.Client, course:
     assert after["people"]["students"] == before["people"]["students"] + 1
     assert after["records"] == {"waiting": 0, "lost": 0}
     assert usage(ada, "/v1/admin/summary", status=403)["error"]["type"] == "permission_error"
+
+
+def test_report_cards(client: Client, admin: httpx.Client, course: str) -> None:
+    """A student's own, and a teacher's whole course; another course's is nobody's."""
+    ada = student(admin, course)
+    hers = client(key_of(admin, f"students/{ada['id']}")["key"])
+    teacher = client(key_of(admin, f"courses/{course}", role="teacher")["key"])
+    assert ask(hers).status_code == 200
+    [mine] = usage(hers, "/v1/usage/me/report")["students"]
+    assert (mine["student"], mine["requests"]) == (ada["id"], 1)
+    whole = usage(teacher, f"/admin/courses/{course}/report")
+    assert whole["students"] == [mine]
+    assert whole["class_median"]["requests"] == 1
+    assert usage(teacher, "/admin/courses/another/report", status=403)
+    assert usage(hers, f"/admin/courses/{course}/report", status=403)
+    assert usage(admin, "/admin/courses/no-such-course/report", status=404)

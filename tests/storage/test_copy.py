@@ -73,7 +73,6 @@ async def test_everything_moves_from_sqlite_to_postgresql(source: Database, targ
     await check(target)
     assert sum(told) == copy.to_copy(await copy.count(source)) == sum(table.rows for table in done)
     assert {table.table: table.new for table in done}["requests"] == 4501
-    assert all(table.checksum == table.target_checksum for table in done)
     again = await copy.copy(source, target)
     assert sum(table.new for table in again) == 0
     assert [table.checksum for table in again] == [table.checksum for table in done]

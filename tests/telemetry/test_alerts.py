@@ -255,10 +255,11 @@ async def test_a_channel_that_fails_is_tried_again(tmp_path: Path) -> None:
     assert (len(broken.alerts), len(sound.alerts)) == (1, 1)
 
 
-async def test_a_torn_file_is_no_reason_for_silence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"breaker_open d0": "yesterday"}'])
+async def test_a_torn_file_is_no_reason_for_silence(tmp_path: Path, content: bytes) -> None:
     """003-49"""
     heard = Heard()
-    (tmp_path / "alerts.json").write_bytes(b"{")
+    (tmp_path / "alerts.json").write_bytes(content)
     async with bell({"one": heard}, tmp_path, Clock()) as ringing:
         ringing.notify(alert())
     assert len(heard.alerts) == 1

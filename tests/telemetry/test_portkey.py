@@ -19,7 +19,7 @@ from lumni.telemetry.pseudonyms import pseudonym_key
 from lumni.types import Outcome
 from tests.gateway.provider import Provider, provider
 from tests.gateway.stage import entry, model_list, stage
-from tests.telemetry.portkey_double import KEY, LOG, Portkey, portkey
+from tests.telemetry.portkey_double import FEEDBACK, KEY, LOG, Portkey, portkey
 from tests.telemetry.records import attempt, catalogue, failure, record
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "contracts" / "portkey-openapi.yaml"
@@ -29,6 +29,7 @@ RECORDS = [
     record(attempts=(attempt(0, Outcome.TIMEOUT, status=None), attempt(1)), deployment="d1", provider="p1"),
     record(outcome=Outcome.CACHED, cached=True, attempts=()),
     record(course="c" * 300, list_cost=None, billed_cost=None),
+    record(experiment="tone", variant="kind", prompt="tutor@3", assignment="hw-1"),
     failure(),
     failure(Outcome.NOT_FOUND, status=404, attempts=(), task_type=None, confidence=None),
 ]
@@ -54,10 +55,10 @@ async def sink(tmp_path: Path) -> PortkeySink:
     return made
 
 
-def document() -> dict[str, Any]:
+def document(name: str = "CustomLog") -> dict[str, Any]:
     if not DOCUMENT.exists():
         pytest.skip("Portkey's OpenAPI document isn't there")
-    schema: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))["components"]["schemas"]["CustomLog"]
+    schema: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))["components"]["schemas"][name]
     return schema
 
 
@@ -80,6 +81,10 @@ async def test_a_log_tells_what_happened(sink: PortkeySink) -> None:
     told = log["metadata"]
     assert (told["trace_id"], told["course"], told["task_type"], told["confidence"]) == ("req-1", "cs1", "fast", "0.90")
     assert (told["model_group"], told["deployment"], told["outcome"]) == ("auto", "d0", "ok")
+    assert "experiment" not in told
+    [tried] = sink.entries(record(experiment="tone", variant="kind", prompt="tutor@3", assignment="hw-1"))
+    words = ("experiment", "variant", "prompt", "assignment")
+    assert [tried["metadata"][word] for word in words] == ["tone", "kind", "tutor@3", "hw-1"]
     assert (told["list_cost_usd"], told["billed_cost_usd"]) == ("0.001500000", "0.000000000")
     assert "cost" not in log["output"]
     [paid] = sink.entries(record(billed_cost=1_500_000))
@@ -112,6 +117,22 @@ async def test_people_have_pseudonyms(sink: PortkeySink, tmp_path: Path) -> None
     assert shared["metadata"]["_user"] not in (users[0], sink.pseudonym("grace"))
     text = json.dumps([sink.entries(replace(one, label="grace", requested_model="Ada Lovelace")) for one in RECORDS])
     assert not [private for private in ("ada", "grace", "Ada Lovelace", "key-1") if f'"{private}' in text]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"trace_id": "t", "value": 1, "weight": 0.5},
+        {"trace_id": "t", "value": 11},
+        {"trace_id": "t", "value": 0.5},
+        {"trace_id": "t", "value": 1, "weight": 2},
+        {"value": 1},
+    ],
+)
+def test_the_double_takes_the_feedback_that_the_document_allows(given: dict[str, Any]) -> None:
+    """001-03, 001-05: and no other."""
+    both = [jsonschema_rs.validator_for(schema).is_valid(given) for schema in (document("FeedbackRequest"), FEEDBACK)]
+    assert both[0] == both[1]
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,24 @@ async def test_an_answer_without_messages_is_none(shelf: Shelf, service: Portkey
     service.prompts["odd"] = data
     with pytest.raises(PromptUnavailable):
         await shelf.texts("odd")
+
+
+async def test_made_up_variables_fill_no_disk(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """001-04: the oldest templates are forgotten, in memory and on the disk."""
+    monkeypatch.setattr("lumni.telemetry.prompts.MOST_KEPT", 5)
+    for number in range(12):
+        await shelf.texts("tutor@3", **{f"made-up-{number}": "x"})
+    assert len(list((tmp_path / "kept").iterdir())) == 5
+
+
+async def test_who_leaves_early_is_no_trouble(shelf: Shelf, service: Portkey) -> None:
+    """001-04: a fetch that fails after its only student has gone is heard of by nobody."""
+    service.hold.clear()
+    service.status = 500
+    waiting = asyncio.ensure_future(shelf.texts())
+    while not service.rendered:
+        await asyncio.sleep(0.005)
+    waiting.cancel()
+    service.hold.set()
+    while shelf.prompts._fetching:
+        await asyncio.sleep(0.005)

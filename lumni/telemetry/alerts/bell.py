@@ -10,7 +10,7 @@ from typing import IO, Any
 import orjson
 
 from lumni.telemetry.alerts import OVER
-from lumni.telemetry.alerts.channels import Channel
+from lumni.telemetry.alerts.channels import Channel, Refused
 from lumni.telemetry.alerts.locks import opened_alone
 from lumni.types import Alert
 
@@ -51,7 +51,7 @@ class Book:
 
     def _read(self, file: IO[bytes]) -> dict[str, Any]:
         file.seek(0)
-        with suppress(ValueError):
+        with suppress(ValueError, AttributeError, TypeError):  # whatever somebody wrote into it
             told = orjson.loads(file.read() or b"{}")
             oldest = self._clock() - max(self._repeat, 7 * 86400)
             return {key: when for key, when in told.items() if when > oldest}
@@ -126,7 +126,8 @@ class Bell:
             try:
                 await channel.send(alert)
             except Exception as error:  # noqa: BLE001  (whatever a mail server does, the next try may go well)
-                kind = f"{type(error).__name__}: {error}"
+                # A mail server's own words may hold addresses.
+                kind = str(error) if isinstance(error, Refused) else type(error).__name__
             else:
                 return
             await asyncio.sleep(min(longest, first * 2**attempt))

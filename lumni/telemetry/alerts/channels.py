@@ -139,6 +139,6 @@ async def try_each(channels: Mapping[str, Channel]) -> dict[str, str]:
     for name, channel in channels.items():
         try:
             await channel.send(alert)
-        except (Refused, OSError, smtplib.SMTPException) as error:
-            failed[name] = f"not sent: {error}"
+        except (Refused, OSError, smtplib.SMTPException, httpx.InvalidURL) as error:
+            failed[name] = f"not sent: {error}" if isinstance(error, Refused) else f"not sent: {type(error).__name__}"
     return failed
