@@ -6,13 +6,13 @@ the less a request costs the database. The database's locks make it hold across 
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from secrets import token_hex
 from typing import Protocol
 
-from lumni.budget import Answer, Ask, Bill, Change
+from lumni.budget import Answer, Ask, Balance, Bill, Change, State
 from lumni.errors import LimitsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class LedgerStore(Protocol):
 
     async def post(self, asks: Sequence[Ask], bills: Sequence[Bill]) -> tuple[list[Answer], list[Change]]: ...
     async def lapse(self, now: datetime) -> int: ...
+    async def states(self, budget: str | None = None, names: Iterable[Balance] = ()) -> Mapping[Balance, State]: ...
 
 
 @dataclass(eq=False, slots=True)

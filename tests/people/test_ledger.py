@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -204,6 +204,9 @@ class Shaky:
 
     async def lapse(self, now: datetime) -> int:
         return await self.store.lapse(now)
+
+    async def states(self, budget: str | None = None, names: Iterable[Balance] = ()) -> Mapping[Balance, State]:
+        return await self.store.states(budget, names)
 
 
 async def test_lost_answers_count_nothing_twice(kept: Database) -> None:

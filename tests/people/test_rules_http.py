@@ -56,6 +56,9 @@ def test_a_budget_ends_with_openais_error(admin: httpx.Client, ada: httpx.Client
     assert "2 of 2 requests" in error["message"]
     assert (error["budget"]["spent"], error["budget"]["limit"], error["budget"]["left"]) == (2, 2, 0)
     assert datetime.fromisoformat(error["budget"]["resets_at"]) > datetime.now(UTC)
+    [mine] = ada.get("/v1/budgets").json()["data"]
+    assert mine == error["budget"]
+    assert admin.get("/v1/budgets").json()["data"] == []
     post(admin, f"budgets/{made['id']}/top-up", amount=1)
     assert [ask(ada).status_code for _ in range(2)] == [200, 429]
     assert post(admin, f"budgets/{made['id']}/reset")["reset"] == 1
