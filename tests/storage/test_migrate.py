@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,15 @@ from alembic.runtime.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Connection, inspect, text
 
+from lumni.budget import Ask, Balance, Bounds, Budget, Draw, TopUp
+from lumni.classroom import Act, Assignment, Content, Course, Exam, Rules, Student, VirtualKey
 from lumni.settings import Settings
 from lumni.storage import migrate
 from lumni.storage.database import Database
 from lumni.storage.engine import make_engine
 from lumni.storage.errors import SchemaTooNew
 from lumni.storage.tables import metadata
-from tests.storage.samples import record
+from tests.storage.samples import START, record
 
 ROOT = Path(__file__).parents[2]
 OPEN = """
@@ -77,6 +81,39 @@ async def test_down_and_up_again_with_data_inside(empty: Settings) -> None:
         assert await connection.run_sync(differences) == []
     assert await database.records.count() == 0
     assert await database.records.add([record()]) == 1
+    await database.close()
+
+
+async def test_a_class_survives_the_way_to_the_version_before_budgets_and_back(empty: Settings) -> None:
+    """Issue 5, show 4: what that version knew is there afterwards, what it didn't is gone; all can be used again."""
+    database = await Database.open(empty)
+    course, student = Course("cs1", "cs1", START, retention_days=30), Student("s-1", "cs1", START, email="ada@b.c")
+    key = VirtualKey("k-1", "hash", "lumni-abcd", "student", START, "cs1", "s-1", assignment="hw-1")
+    budget = Budget("b-1", "cs1", START, "usd", 5, per="student")
+    await database.people.add_course(course)
+    await database.people.enrol([student], {}, [key])
+    await database.rules.add_assignment(Assignment("hw-1", "cs1", "Homework", START))
+    await database.rules.add_exam(Exam("e-1", "cs1", START, START, START + timedelta(hours=1)))
+    await database.rules.add_budget(budget)
+    await database.rules.top_up(TopUp("b-1", "s-1", "total", 3))
+    draw = Draw(Balance("b-1", "s-1", "total"), 5, 1, 0)
+    await database.ledger.post([Ask("h-1", (draw,), Bounds(1, 1), START)], [])
+    await database.audit.add(Act("a-1", START, "local", "admin", "course.add", "cs1"))
+    await database.contents.add([Content("req-1", START, "cs1", "s-1", "full", "h", "h", "asked", "got")])
+    await database.records.add([record(assignment="hw-1")])
+    await migrate.downgrade(database.engine, "0004")
+    await migrate.upgrade(database.engine)
+    async with database.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    issued = await database.people.issued()
+    assert issued.keys == (replace(key, assignment=None),)
+    assert issued.rules == {"cs1": Rules(replace(course, retention_days=None))}
+    kept = await database.records.get(record().request_id)
+    assert kept is not None
+    assert (kept.assignment, kept.prompt_tokens) == (None, record().prompt_tokens)
+    assert await database.rules.add_budget(budget)
+    [answer], _ = await database.ledger.post([Ask("h-1", (draw,), Bounds(1, 1), START)], [])
+    assert answer.verdict.tokens == 1
     await database.close()
 
 
