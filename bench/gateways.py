@@ -14,9 +14,9 @@ REPOSITORY = Path(__file__).parent.parent
 MODEL_LIST = """\
 model_list:
   - model_name: {model}
-    litellm_params: {{model: openai/{model}, api_base: "{provider}/v1", api_key: unused}}
+    litellm_params: {{model: openai/{model}, api_base: "{provider}/v1", api_key: unused}}{more}
   - model_name: {paced}
-    litellm_params: {{model: openai/{paced}, api_base: "{provider}/paced/v1", api_key: unused}}
+    litellm_params: {{model: openai/{paced}, api_base: "{provider}/paced/v1", api_key: unused}}{more}
 """
 
 
@@ -58,9 +58,10 @@ class Lumni(Gateway):
     name = "lumni"
     key = "bench-key"
     environ: ClassVar = {"UNIFIED_API_KEY": key}
+    more: ClassVar = ""
 
     def command(self, port: int, provider: str, directory: Path) -> list[str]:
-        model_list = MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider)
+        model_list = MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider, more=self.more)
         (directory / "litellm_config.yaml").write_text(model_list)
         return [sys.executable, "-m", "lumni", "serve", "--host", "127.0.0.1", "--port", str(port)]
 
@@ -70,6 +71,13 @@ class Lumni(Gateway):
         git = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
         described = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
         return f"{lumni.__version__} ({described or 'no git'})"
+
+
+class LumniTranslated(Lumni):
+    """The same, with every request translated by LiteLLM, as for providers that don't speak OpenAI's format."""
+
+    name = "lumni-translated"
+    more: ClassVar = "\n    model_info: {lane: translated}"
 
 
 class LiteLLMProxy(Gateway):
@@ -96,7 +104,7 @@ class LiteLLMProxy(Gateway):
     def command(self, port: int, provider: str, directory: Path) -> list[str]:
         configuration = directory / "config.yaml"
         configuration.write_text(
-            MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider)
+            MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider, more="")
             + f"general_settings: {{master_key: {self.key}}}\nlitellm_settings: {{set_verbose: false}}\n"
         )
         litellm = str(self.environment / "bin" / "litellm")
@@ -109,4 +117,4 @@ class LiteLLMProxy(Gateway):
         return subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
-GATEWAYS: tuple[type[Gateway], ...] = (Lumni, LiteLLMProxy)
+GATEWAYS: tuple[type[Gateway], ...] = (Lumni, LumniTranslated, LiteLLMProxy)

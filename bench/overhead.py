@@ -3,8 +3,9 @@
     uv run python -m bench.overhead             less than four minutes
     uv run python -m bench.overhead --quick     less than one
 
-The provider called directly, Lumni and LiteLLM's proxy take turns in one run. Only the loopback is used; everything
-that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the figures mean.
+The provider called directly, Lumni over each of its lanes and LiteLLM's proxy take turns in one run. Only the loopback
+is used; everything that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the figures
+mean.
 """
 
 import argparse

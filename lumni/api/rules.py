@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from lumni.api.chat import services_of
 from lumni.api.errors import documented
 from lumni.api.people import CourseId, listed, people_of, principal_of
 from lumni.api.people_schemas import Moment
@@ -32,6 +33,15 @@ _LISTS = documented(401, 403)
 _READS = documented(401, 403, 404)
 _WRITES = documented(400, 401, 403, 404, 413)
 _ADDS = documented(400, 401, 403, 404, 409, 413)
+
+
+@router.get("/v1/budgets", responses=documented(401), operation_id="myBudgets", summary="One's budgets")
+async def my_budgets(
+    request: Request, user: Annotated[str | None, Query(description="Behind a key that a class shares: who.")] = None
+) -> dict[str, Any]:
+    """What is left, of every budget that may concern the caller. Teachers and admins have none."""
+    budgets = services_of(request).pipeline.budgets
+    return listed(await budgets.balances(principal_of(request), user))
 
 
 @router.get("/admin/assignments", responses=_LISTS, operation_id="listAssignments", summary="Assignments")

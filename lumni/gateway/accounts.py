@@ -70,24 +70,26 @@ class Account:
         return ends is not None and ends_early(state.spent, self.limit + state.carried, self.period.starts, ends, now)
 
 
-def account_of(budget: Budget, rules: Rules, request: ChatRequest, principal: Principal) -> Account | None:
-    """The budget as it concerns a request; ``None`` if it doesn't."""
-    if budget.assignment is not None and budget.assignment != request.assignment:
+def account_of(
+    budget: Budget, rules: Rules, principal: Principal, label: str | None, assignment: str | None, at: datetime
+) -> Account | None:
+    """The budget as it concerns a request that somebody makes ``at`` a moment; ``None`` if it doesn't."""
+    if budget.assignment is not None and budget.assignment != assignment:
         return None
-    who = clean_text(_payer(budget, rules, request, principal))
+    who = clean_text(_payer(budget, rules, principal, label))
     if budget.who is not None and budget.who != who:
         return None
-    period = span(budget.period, request.created_at, rules.course.time_zone, budget.created_at)
+    period = span(budget.period, at, rules.course.time_zone, budget.created_at)
     limit = limit_of(budget, who, period.name, rules.top_ups)
     return Account(budget, rules, Balance(budget.id, who, period.name), limit, period)
 
 
-def _payer(budget: Budget, rules: Rules, request: ChatRequest, principal: Principal) -> str:
+def _payer(budget: Budget, rules: Rules, principal: Principal, label: str | None) -> str:
     if budget.per == "course":
         return budget.course
     if budget.per == "group":
         return rules.groups.get(principal.student or "", NO_GROUP)
-    return person_of(principal, request.label)
+    return person_of(principal, label)
 
 
 def draw_of(account: Account, request: ChatRequest, candidates: Sequence[Deployment]) -> Draw:

@@ -11,7 +11,7 @@ from lumni.classroom import Rules
 from lumni.gateway.accounts import Account, account_of, bounds_of, budget_json, draw_of, priced, refused, used
 from lumni.gateway.admission import LEASE_GRACE
 from lumni.people.ledger import Ledger, LedgerStore, new_hold
-from lumni.types import Alert, AlertSink, ChatRequest, Principal, RequestRecord
+from lumni.types import Alert, AlertSink, ChatRequest, Json, Principal, RequestRecord
 
 Severity = Literal["info", "warning", "critical"]
 THRESHOLDS: tuple[tuple[int, Severity], ...] = ((95, "critical"), (80, "warning"))  # percent
@@ -54,6 +54,7 @@ class Budgets:
         alerts: Sequence[AlertSink] = (),
     ) -> None:
         self.ledger = Ledger(store, now, self._changed)
+        self._store = store
         self.rules_of = rules_of
         self._now = now
         self._alerts = alerts
@@ -65,8 +66,20 @@ class Budgets:
         rules = self.rules_of(principal.course)
         if rules is None or principal.role != "student":
             return []
-        found = (account_of(budget, rules, request, principal) for budget in rules.budgets)
+        of_request = (principal, request.label, request.assignment, request.created_at)
+        found = (account_of(budget, rules, *of_request) for budget in rules.budgets)
         return [account for account in found if account]
+
+    async def balances(self, principal: Principal, label: str | None = None) -> list[Json]:
+        """What a caller has of every budget that may concern her, whatever the assignment."""
+        rules = self.rules_of(principal.course)
+        if rules is None or principal.role != "student":
+            return []
+        now = self._now()
+        found = (account_of(budget, rules, principal, label, budget.assignment, now) for budget in rules.budgets)
+        accounts = [account for account in found if account]
+        states = await self._store.states(names=[account.balance for account in accounts]) if accounts else {}
+        return [budget_json(account, states.get(account.balance, State())) for account in accounts]
 
     def economise(self, request: ChatRequest, principal: Principal) -> ChatRequest:
         """The request as it goes on: by cost, if it names no strategy and one of its budgets would end too early."""

@@ -39,7 +39,7 @@ class Pipeline:
         signer: Signer | None = None,
     ) -> None:
         self._planner = planner
-        self._budgets = budgets
+        self.budgets = budgets
         self._quota = quota
         self._preparation = preparation
         self._upstream = upstream
@@ -57,15 +57,15 @@ class Pipeline:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks, self._journal)
         try:
-            request, principal = timetable.apply(request, principal, self._budgets.rules_of(principal.course))
+            request, principal = timetable.apply(request, principal, self.budgets.rules_of(principal.course))
             case.admission = await admission.enter(self._quota, request, principal)
             case.done("admission")
             case.prepared = request = await self._preparation.prepare(request, principal)
             case.done("prompt")
-            request = self._budgets.economise(request, principal)
+            request = self.budgets.economise(request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
             case.done("plan")
-            case.purse, candidates = await self._budgets.reserve(request, principal, plan.deployments)
+            case.purse, candidates = await self.budgets.reserve(request, principal, plan.deployments)
             request = case.purse.bound(request) if case.purse else request
             case.done("budget")
             case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)

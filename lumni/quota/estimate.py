@@ -39,12 +39,12 @@ def _size(value: Any) -> int:
     """Bytes of all text inside, found without writing it out as JSON."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):  # what JSON makes is found at once, without asking the abstract class
         if value.get("type") in ("image_url", "input_image", "image"):
             return IMAGE_BYTES
         return sum(_size(key) + _size(item) for key, item in value.items())
-    if isinstance(value, Iterable):
-        return sum(_size(item) for item in value)
+    if isinstance(value, list | Iterable):
+        return sum(map(_size, value))
     return 0 if value is None else 4
 
 

@@ -93,7 +93,7 @@ class ChunkShaper:
         self.head: Json = {}
         self.spoken: dict[int, Spoken] = {}
         self._tail: Json = {"usage": None} if usage_asked else {}
-        self._around_text: tuple[bytes, bytes] | None = None
+        self._around_text: tuple[()] | tuple[bytes, bytes] = ()
 
     @property
     def said(self) -> bool:
@@ -102,15 +102,17 @@ class ChunkShaper:
 
     def events(self, chunk: Mapping[str, Any]) -> bytes:
         """:meth:`feed` as server-sent events. What only brings more text, as most chunks do, takes the short way."""
-        if (text := self._more_text(chunk)) and self._around_text:
+        if text := self.more_text(chunk):
             with suppress(TypeError):  # half a surrogate pair
-                written = orjson.dumps(text)
-                self.spoken[0].pieces.setdefault("content", []).append(text)
-                before, after = self._around_text
-                return before + written + after
+                return self.add_text(text, orjson.dumps(text))
         return b"".join(map(sse.event, self.feed(chunk)))
 
-    def _more_text(self, chunk: Mapping[str, Any]) -> str:
+    def add_text(self, text: str, written: bytes) -> bytes:
+        """The event of more text of the first choice, which has begun; ``written`` is the text as JSON."""
+        self.spoken[0].pieces.setdefault("content", []).append(text)
+        return written.join(self._around_text)
+
+    def more_text(self, chunk: Mapping[str, Any]) -> str:
         """The text of a chunk that has nothing else to say, for a first choice that has begun; else nothing."""
         try:
             (choice,) = chunk["choices"]
@@ -118,7 +120,7 @@ class ChunkShaper:
             begun = self.spoken[choice.get("index") or 0] is self.spoken[0] and self.spoken[0].started
         except (KeyError, TypeError, ValueError):
             return ""
-        if not begun or type(text) is not str or choice.get("logprobs"):
+        if not begun or not self._around_text or type(text) is not str or choice.get("logprobs"):
             return ""
         if len(delta) > 1 and any(value for name, value in delta.items() if name not in _WITH_TEXT):
             return ""
@@ -156,7 +158,7 @@ class ChunkShaper:
         if chunk.get("system_fingerprint"):
             self.head["system_fingerprint"] = chunk["system_fingerprint"]
         before, found, after = sse.event(self._chunk(0, {"content": _MARK})).rpartition(orjson.dumps(_MARK))
-        self._around_text = (before, after) if found else None
+        self._around_text = (before, after) if found else ()
 
     def _start(self, index: int, spoken: Spoken) -> Iterator[Json]:
         if not spoken.started:

@@ -7,6 +7,7 @@ way: of an answer is read what must be known, and a stream's text goes from the 
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -27,6 +28,9 @@ from lumni.upstream.rehearsal import Rehearsals, payload
 from lumni.upstream.stream import ProviderStream, check_tools
 
 _NOTHING: Json = {}
+_MARK = "\ue000"
+GUESSES = 3
+"""Chunks of a stream from which we try to learn what all of its chunks have in common."""
 LINGER_SECONDS = 2.0
 """How long a connection may take to end an answer that is already whole; then it isn't kept."""
 
@@ -126,15 +130,21 @@ def _completion(said: bytes, headers: Mapping[str, str], secrets: Collection[str
             _respell(choice["message"])
         if not body["choices"]:
             raise AttemptFailed(Failure(Outcome.UNAVAILABLE, detail="the provider sent an answer without choices"))
-        return normalise.completion({**_made_up(), **body})
+        return normalise.completion(_whole_head(body))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         detail = "the provider sent an answer that can't be read"
         raise AttemptFailed(Failure(Outcome.UNAVAILABLE, 200, detail=detail, headers=headers)) from error
 
 
-def _made_up() -> Json:
-    """What OpenAI requires of an answer, should the provider leave it out."""
-    return {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time())}
+def _whole_head(body: Json) -> Json:
+    """With what OpenAI requires of an answer, should the provider have left it out."""
+    if body.get("id") and body.get("created"):
+        return body
+    return {
+        **body,
+        "id": body.get("id") or f"chatcmpl-{uuid4().hex}",
+        "created": body.get("created") or int(time.time()),
+    }
 
 
 def _respell(message: Json) -> None:
@@ -169,6 +179,8 @@ class RelayStream(ProviderStream):
         self._finishes: dict[int, str] = {}
         self._done = False
         self._broken: AttemptFailed | None = None
+        self._around: tuple[()] | tuple[bytes, bytes] = ()
+        self._guesses = GUESSES
 
     async def aclose(self) -> None:
         """Hang up; a connection that has ended its answer is kept for the next one."""
@@ -188,14 +200,38 @@ class RelayStream(ProviderStream):
                 if data == b"[DONE]":
                     self._done = True
                     break
-                written.append(self._take(data))
+                written.append(self._again(data) or self._take(data))
             if self._done or not piece:
                 self._end(self._finishes)
         except AttemptFailed as broken:
-            self._broken = broken  # what came before it was said
             if not any(written):
                 raise
+            self._broken, self._ended = broken, False  # what came before it was said
         return b"".join(written)
+
+    def _again(self, data: bytes) -> bytes:
+        """A chunk that differs from an earlier one in its text alone, as most do: its bytes go on as they are.
+
+        What stands around the text is the same, and what stands there is one string of JSON: so nothing else is said.
+        """
+        if not self._around or not (data.startswith(self._around[0]) and data.endswith(self._around[1])):
+            return b""
+        written = data[len(self._around[0]) : len(data) - len(self._around[1])]
+        try:
+            text = orjson.loads(written)
+        except ValueError:
+            return b""
+        return self.shaper.add_text(text, written) if type(text) is str and text else b""
+
+    def _remember(self, data: bytes, chunk: Json) -> None:
+        """What stands around the text of a chunk that has nothing else to say."""
+        self._guesses -= 1
+        (choice,) = chunk["choices"]
+        other = {**chunk, "choices": [{**choice, "delta": {**choice["delta"], "content": _MARK}}]}
+        with suppress(TypeError, ValueError):
+            before, found, after = data.rpartition(orjson.dumps(choice["delta"]["content"]))
+            if found and orjson.loads(before + orjson.dumps(_MARK) + after) == other:
+                self._around = (before, after)
 
     def _take(self, data: bytes) -> bytes:
         """One chunk of the provider's."""
@@ -207,6 +243,7 @@ class RelayStream(ProviderStream):
             if chunk.get("error"):
                 raise AttemptFailed(self._what_else(chunk))
             choices = chunk["choices"]
+            reason = None
             for choice in choices:
                 if reason := choice.get("finish_reason"):
                     self._finishes[choice.get("index") or 0] = str(reason)
@@ -216,7 +253,9 @@ class RelayStream(ProviderStream):
             if usage := chunk.get("usage") or (chunk.get("x_groq") or _NOTHING).get("usage"):
                 self._usage = normalise.usage_body(usage)
             if not self.shaper.head:
-                chunk = {**_made_up(), **chunk}
+                chunk = _whole_head(chunk)
+            elif self._guesses and not (reason or usage) and self.shaper.more_text(chunk):
+                self._remember(data, chunk)
             return self.shaper.events(chunk) if choices else b""
         except (AttributeError, KeyError, TypeError, ValueError):
             raise AttemptFailed(self._what_else(chunk)) from None

@@ -375,6 +375,17 @@ async def test_a_whole_answer_survives_the_end_of_its_connection(lost: bytes) ->
         assert here.records[0].usage_estimated
 
 
+async def test_what_fails_in_one_read_with_what_was_said_fails_all_the_same() -> None:
+    """A tool call that no program can carry out is found at its end, whatever came together with that."""
+    call = {**CALL, "index": 0, "function": {"name": "unknown", "arguments": "{}"}}
+    whole_stream = spoken({"content": "one "}, {"tool_calls": [call]}, finish="tool_calls")
+    async with wire([whole_stream]) as there, line(deployment("a", there.base, lane="relay")) as here:
+        with pytest.raises(StreamInterrupted, match="not offered"):
+            await here.text(tools=[TOOL])
+        [record] = here.records
+        assert [attempt.outcome for attempt in record.attempts] == [Outcome.CUT, Outcome.CUT]
+
+
 async def test_reasoning_is_spelt_as_litellm_spells_it() -> None:
     thought = {"role": "assistant", "content": "so", "reasoning": "because"}
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "because"}]}, {"type": "text", "text": "so"}]
@@ -385,6 +396,47 @@ async def test_reasoning_is_spelt_as_litellm_spells_it() -> None:
             assert body is not None
             shown = body["choices"][0]["message"]
             assert (shown["content"], shown["reasoning_content"], "reasoning" in shown) == ("so", "because", False)
+
+
+ODD = [
+    "a",
+    'a "quoted" \\ word',
+    "två",
+    "\n\n",
+    "{}",
+    "[DONE]",
+    "m",
+    "c",
+    "0",
+    "null",
+    "data: x",
+    '"},"finish_reason":"stop"',
+]
+
+
+async def test_any_text_is_passed_on_as_it_was_said() -> None:
+    """Also what looks like a chunk's other parts: texts go on as they were written, once their place is known."""
+    script = STREAM + events(*map(delta, ODD * 2), delta(finish="stop"), done=True)
+    async with wire([script]) as there, line(deployment("a", there.base, lane="relay")) as here:
+        assert await here.text() == "".join(ODD * 2)
+
+
+async def test_what_a_chunk_says_besides_its_text_is_never_missed() -> None:
+    """One that begins and ends as all before it, but says more in between."""
+    usual = [delta(word) for word in ("one ", "two ", "three ")]
+    more = delta("four")
+    more["choices"].append({"index": 1, "delta": {"content": "another"}, "finish_reason": None})
+    last = delta(finish="length")
+    last["choices"][0]["index"] = 1
+    ends = [delta(finish="stop"), last]
+    async with (
+        wire([STREAM + events(*usual, more, *ends, done=True)]) as there,
+        line(deployment("a", there.base, lane="relay")) as here,
+    ):
+        chunks = [choice async for chunk in chunks_of(await here.ask(stream=True, n=2)) for choice in chunk["choices"]]
+    texts = [(choice["index"], choice["delta"].get("content")) for choice in chunks if choice["delta"].get("content")]
+    assert texts == [(0, "one "), (0, "two "), (0, "three "), (0, "four"), (1, "another")]
+    assert [choice["finish_reason"] for choice in chunks if choice["finish_reason"]] == ["stop", "length"]
 
 
 async def test_half_a_surrogate_pair_is_passed_on() -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from lumni import sse
-from lumni.budget import Answer, Ask, Bill, Change
+from lumni.budget import Answer, Ask, Balance, Bill, Change, State
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.pipeline import Pipeline
@@ -135,6 +135,9 @@ class Unkept:
         raise AssertionError
 
     async def lapse(self, now: datetime) -> int:
+        raise AssertionError
+
+    async def states(self, budget: str | None = None, names: Iterable[Balance] = ()) -> Mapping[Balance, State]:
         raise AssertionError
 
 
