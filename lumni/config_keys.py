@@ -42,6 +42,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "portkey.apiKey": "portkey_api_key",
     "portkey.baseUrl": "portkey_base_url",
     "portkey.environment": "portkey_environment",
+    "portkey.content": "portkey_content",
     "prompts.dir": "prompts_dir",
     "prompts.ttl": "prompt_ttl",
     "experiments": "experiments",

@@ -120,7 +120,8 @@ class Services:
                 opened.push_async_callback(judged.close)
                 outboxes.append(judged)
             feedback = Feedback(database.records, database.experiments, judged, utc_now)
-            for exporter in (make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)):
+            portkey, traces = make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)
+            for exporter in (portkey, traces):
                 if exporter is not None:
                     exporter.outbox.start()
                     opened.push_async_callback(exporter.outbox.close)
@@ -132,6 +133,8 @@ class Services:
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(budgets.ledger.close)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)
+            if portkey and settings.portkey_content:
+                contents.told = portkey.tell
             contents.start()
             opened.push_async_callback(contents.close)
             prompts = make_prompts(settings)

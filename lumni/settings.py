@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     portkey_base_url: str = Field("https://api.portkey.ai/v1", description="Portkey's API, or a self-hosted one.")
     portkey_environment: str = Field("development", description="How logs of this gateway are marked in Portkey.")
 
+    portkey_content: bool = Field(
+        False, description="Send Portkey the content that courses allow to be kept (privacy redacted or full)."
+    )
     prompts_dir: Path = Field(Path("prompts"), description="Prompts as files, for where Portkey has none.")
     prompt_ttl: float = Field(60.0, ge=0, description="Before a prompt is asked for again.")
     experiments: Mapping[str, Experiment] = Field(

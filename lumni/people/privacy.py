@@ -48,9 +48,13 @@ class Balances(Protocol):
 
 
 class Contents:
-    """Takes content of requests at once and stores it in the background, as far as their course allows it."""
+    """Takes content of requests at once and stores it in the background, as far as their course allows it.
+
+    ``told`` hears of each that was stored, as it was stored.
+    """
 
     def __init__(self, store: ContentStore, roster: Roster, secret: Secret, now: Callable[[], datetime]) -> None:
+        self.told: Callable[[Content], None] | None = None
         self._store = store
         self._roster = roster
         self._secret = secret
@@ -107,9 +111,12 @@ class Contents:
     async def _store_all(self) -> None:
         while batch := list(self._waiting)[:100]:
             names = {course: await self._names(course) for course in {one.course for one in batch if _redacted(one)}}
-            await self._store.add([_blackened(one, names[one.course]) if _redacted(one) else one for one in batch])
-            for _ in batch:
+            kept = [_blackened(one, names[one.course]) if _redacted(one) else one for one in batch]
+            await self._store.add(kept)
+            for one in kept:
                 self._waiting.popleft()
+                if self.told:
+                    self.told(one)
 
     async def _names(self, course: str) -> list[str]:
         return [student.name for student in await self._roster.students(course) if student.name]

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from lumni.catalogue.model import Catalogue
+from lumni.classroom import Content
 from lumni.money import to_usd
 from lumni.settings import Settings
 from lumni.telemetry.names import Names
@@ -20,6 +21,7 @@ from lumni.telemetry.pseudonyms import pseudonym_key
 from lumni.types import Attempt, Json, Outcome, RequestRecord
 
 REDACTED = "[redacted]"
+CONTENT_MODEL = "content"  # no model that Portkey has a price for: the request's own log has tokens and cost
 LONGEST_VALUE = 128  # characters of a metadata value
 CENT = 10_000_000  # nano-USD: Portkey counts costs in cents
 # A log needs the address that was called; those of a school's own servers are nobody's business.
@@ -65,6 +67,26 @@ class PortkeySink:
         """The logs of one request, its own first."""
         failed = [one for one in record.attempts if one.outcome not in (Outcome.OK, Outcome.SKIPPED)]
         return [self._request(record), *(self._call(record, one, place) for place, one in enumerate(failed, 1))]
+
+    def tell(self, content: Content) -> None:
+        """Send what a course allows to be kept of a request's content, as one more span of its trace."""
+        if content.prompt is None:
+            return
+        body: Json = {"model": CONTENT_MODEL, **orjson.loads(content.prompt)}
+        message = {"role": "assistant", "content": content.answer}
+        answer = {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": None}]}
+        named = {
+            "trace_id": content.request_id,
+            "span_id": f"{content.request_id}-content",
+            "parent_span_id": content.request_id,
+            "span_name": "content",
+            "_user": self.pseudonym(content.student) if content.student else None,
+            "_environment": self._environment,
+            "course": content.course,
+            "privacy": content.privacy,
+        }
+        log = _custom_log(OWN, body, {"status": 200, "headers": {}, "body": answer, "response_time": 0}, named)
+        self.outbox.put(orjson.dumps({**log, "createdAt": _moment(content.created_at)}))
 
     def pseudonym(self, person: str) -> str:
         """What Portkey knows a student by."""
@@ -142,18 +164,20 @@ class PortkeySink:
             "outcome": record.outcome,
             **metadata,
         }
-        return {
-            "request": {
-                "url": REQUEST_URL,
-                "method": "POST",
-                "headers": {},
-                "provider": slug(provider),
-                "body": {"model": _bare(model), "messages": [{"role": "user", "content": REDACTED}]},
-            },
-            "response": {"status": status, "headers": {}, "body": body, "response_time": round(milliseconds)},
-            "metadata": {name: _text(value) for name, value in named.items() if value not in (None, "")},
-            "createdAt": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
+        body_sent = {"model": _bare(model), "messages": [{"role": "user", "content": REDACTED}]}
+        answered = {"status": status, "headers": {}, "body": body, "response_time": round(milliseconds)}
+        return {**_custom_log(slug(provider), body_sent, answered, named), "createdAt": _moment(started)}
+
+
+def _custom_log(provider: str, body: Json, response: Json, metadata: Mapping[str, object]) -> Json:
+    """Portkey's ``CustomLog``."""
+    request = {"url": REQUEST_URL, "method": "POST", "headers": {}, "provider": provider, "body": body}
+    told = {name: _text(value) for name, value in metadata.items() if value not in (None, "")}
+    return {"request": request, "response": response, "metadata": told}
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def slug(provider: str) -> str:

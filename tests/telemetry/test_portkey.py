@@ -16,9 +16,9 @@ from lumni.__main__ import app
 from lumni.settings import Settings
 from lumni.telemetry.portkey import PortkeySink, is_wanted, make_portkey
 from lumni.telemetry.pseudonyms import pseudonym_key
-from lumni.types import Outcome
+from lumni.types import Outcome, Principal
 from tests.gateway.provider import Provider, provider
-from tests.gateway.stage import entry, model_list, stage
+from tests.gateway.stage import WHO, entry, model_list, stage
 from tests.telemetry.portkey_double import FEEDBACK, KEY, LOG, Portkey, portkey
 from tests.telemetry.records import attempt, catalogue, failure, record
 
@@ -198,3 +198,36 @@ async def test_the_check_says_what_came_back(
     assert words in result.output
     assert key not in result.output
     assert len(service.logs) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "wanted", "sent"),
+    [
+        ("full", True, True),
+        ("redacted", True, True),
+        ("hash", True, False),
+        ("none", True, False),
+        ("full", False, False),
+    ],
+)
+async def test_content_goes_where_the_course_and_the_operator_allow_it(
+    service: Portkey, provided: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, privacy: Any, wanted: bool,
+    sent: bool,
+) -> None:  # fmt: skip
+    """001-03: as a span of the request, by the document's form; what is redacted here is redacted there."""
+    monkeypatch.setitem(WHO, "eve", Principal("eve-key", student="s-eve", course="cs1", privacy=privacy))
+    listed = model_list(entry("all", provided.base, "one"))
+    settings = {"portkey_api_key": KEY, "portkey_base_url": service.base, "portkey_enabled": True}
+    async with stage(tmp_path, listed, portkey_content=wanted, **settings) as lumni:
+        body = {"model": "all", "messages": [{"role": "user", "content": "a question of eve@school.example"}]}
+        answer = await lumni.post("/v1/chat/completions", "eve", **body)
+        assert answer.status_code == 200
+    told = [log for log in service.logs if log["metadata"]["span_name"] == "content"]
+    assert [log["metadata"]["trace_id"] for log in told] == [answer.headers["x-lumni-request-id"]] * sent
+    text = "".join(service.bodies)
+    assert ("a question of" in text) is sent
+    assert ("eve@school.example" in text) is (sent and privacy == "full")
+    assert "s-eve" not in text
+    if sent:
+        assert told[0]["response"]["body"]["choices"][0]["message"]["content"] == "hello"
+        assert jsonschema_rs.validator_for(LOG).is_valid(told[0])
