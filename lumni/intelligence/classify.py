@@ -52,7 +52,7 @@ def judge(
     plentiful: Callable[[], bool] = lambda: True,
     weights: "Weights | None" = None,
 ) -> Classification:
-    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read already; ``plentiful`` is asked at need."""
+    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read; ``plentiful`` is asked at need."""
     # numpy takes a tenth of a second to import: not before it is needed.
     from lumni.intelligence.scoring import logistic, verdict
 
