@@ -9,7 +9,7 @@ from lumni.api.documents import Explanation, explain_body
 from lumni.api.errors import documented
 from lumni.api.schemas import ExplainRequest
 from lumni.errors import NotFound
-from lumni.gateway import explaining
+from lumni.gateway import explaining, timetable
 from lumni.services import Services
 from lumni.types import Principal, TaskType
 
@@ -47,6 +47,7 @@ async def explain(request: Request) -> Any:
     what_if = explaining.asked(body.get("what_if") or {})
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
     principal: Principal = request.scope["lumni.principal"]
+    chat, principal = timetable.apply(chat, principal, services.pipeline.budgets.rules_of(principal.course))
     chat = await services.preparation.prepare(chat, principal)
     return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
 

@@ -14,7 +14,7 @@ from lumni.people.courses import Courses
 from lumni.people.store import RulesStore
 from lumni.types import Principal
 
-MOST = 10**18  # a billion dollars in nano-dollars; 64 bits hold nine of them
+MOST = 10**15  # a million dollars in nano-dollars: 64 bits hold nine thousand times that, however often it is topped up
 
 
 class BalanceStore(Protocol):

@@ -6,6 +6,7 @@ the less a request costs the database. The database's locks make it hold across 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,6 +19,7 @@ from lumni.errors import LimitsUnavailable
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 500  # requests in one transaction
+DEEP = 50  # requests of those that wait for the same balance: who stands behind them can't be served before them
 PEEK = 0.1  # seconds between looks at balances whose rest is held by requests, perhaps of other processes
 LAPSE_EVERY = 5.0  # seconds
 PAUSE = 0.25  # seconds before the database is tried again
@@ -37,6 +39,11 @@ class _Waiter:
     ask: Ask
     done: "asyncio.Future[Answer]"
     last: Answer | None = None
+
+    @property
+    def held_up(self) -> list[Balance]:
+        """The balances that it was last made to wait for."""
+        return [self.ask.draws[place].balance for place in self.last.verdict.at] if self.last else []
 
 
 @dataclass(slots=True)
@@ -60,6 +67,7 @@ class Ledger:
         self._lapse_at = 0.0
         self._away = False
         self._clerk: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def reserve(self, ask: Ask, deadline: float) -> Answer:
         """The answer to an ask, once it isn't to wait for others any more, or at the ``deadline`` (loop time).
@@ -102,19 +110,21 @@ class Ledger:
     async def close(self) -> None:
         """Settle what is left, for ten seconds at most. What then remains lapses: it counts as it was held."""
         if self._clerk is None:
+            self._closed = True
             return
         try:
             async with asyncio.timeout(CLOSING):
                 await self.settled()
         except TimeoutError:
             logger.error("%d requests could not be settled before the end; they count as held", len(self._work.bills))
+        self._closed = True
         self._clerk.cancel()
         await asyncio.wait([self._clerk])
 
     def _ring(self) -> None:
         self._idle.clear()
         self._bell.set()
-        if self._clerk is None:
+        if not self._closed and (self._clerk is None or self._clerk.done()):
             self._clerk = asyncio.get_running_loop().create_task(self._serve(), name="ledger")
 
     async def _serve(self) -> None:
@@ -132,7 +142,7 @@ class Ledger:
 
     async def _round(self) -> None:
         """One transaction, and what it says told to those who wait."""
-        waiters = [waiter for waiter in self._work.asks if not waiter.done.done()][:AT_ONCE]
+        waiters = self._next()
         bills = self._work.bills[:AT_ONCE]
         try:
             await self._lapse()
@@ -147,9 +157,26 @@ class Ledger:
         for waiter, answer in zip(waiters, answers, strict=True):
             self._tell(waiter, answer)
         for change in changes:
-            self._changed(change)
+            try:
+                self._changed(change)
+            except Exception:
+                logger.exception("a change of the balance %s was not told", change.draw.balance)
         if self._work.bills:
             self._bell.set()
+
+    def _next(self) -> list[_Waiter]:
+        """Who is asked about now, in the order of arrival."""
+        chosen: list[_Waiter] = []
+        deep: Counter[Balance] = Counter()
+        for waiter in self._work.asks:
+            held_up = waiter.held_up
+            if waiter.done.done() or any(deep[balance] >= DEEP for balance in held_up):
+                continue
+            deep.update(held_up)
+            chosen.append(waiter)
+            if len(chosen) == AT_ONCE:
+                break
+        return chosen
 
     async def _lapse(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -84,5 +84,5 @@ def principal_of(key: VirtualKey, course: Course | None) -> Principal:
         weight=course.weight if course else 1.0,
         priority=course.priority if course else 0,
         assignment=key.assignment,
-        privacy=course.privacy if course else "none",
+        privacy=course.privacy if course and student else "none",
     )

@@ -13,6 +13,7 @@ import pytest
 from lumni.budget import Answer, Ask, Balance, Bill, Bounds, Budget, Change, Draw, State
 from lumni.classroom import Course
 from lumni.errors import LimitsUnavailable
+from lumni.people import ledger as module
 from lumni.people.ledger import Ledger, LedgerStore, new_hold
 from lumni.storage.database import Database
 
@@ -227,3 +228,34 @@ async def test_without_the_database_nobody_spends(kept: Database) -> None:
         with pytest.raises(LimitsUnavailable) as caught:
             await desk.reserve(ask(Draw(EVERYBODY, 100, 1, 0)), asyncio.get_running_loop().time() + 0.3)
         assert caught.value.code == "budgets_unavailable"
+
+
+async def test_a_long_line_for_one_budget_holds_up_nobody_else(kept: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """000-61: who waits for one balance takes nobody's place before another."""
+    monkeypatch.setattr(module, "AT_ONCE", 10)
+    monkeypatch.setattr(module, "DEEP", 3)
+    whole, own = (Draw(EVERYBODY, 100, 100, 0),), (Draw(Balance("b-own", "s-1", "total"), 100, 1, 0),)
+    async with desks(kept.ledger, 1) as (desk,):
+        first = await desk.reserve(ask(*whole), soon())
+        line = [asyncio.create_task(desk.reserve(ask(*whole), soon())) for _ in range(30)]
+        await asyncio.sleep(0.3)
+        assert (await desk.reserve(ask(*own), soon())).verdict.tokens is not None
+        assert not any(task.done() for task in line)
+        desk.settle(Bill(first.hold, whole, {"b-all": 1}))
+        answers = await asyncio.gather(*line)
+        assert all(answer.verdict.gone for answer in answers)
+
+
+async def test_whoever_listens_badly_stops_nobody(kept: Database) -> None:
+    """000-61: a fault in what hears of a change is the log's matter."""
+
+    def fail(_: Change) -> None:
+        raise ValueError
+
+    desk = Ledger(kept.ledger, lambda: NOW, fail)
+    draws = (Draw(EVERYBODY, 100, 10, 0),)
+    for _ in range(3):
+        answer = await desk.reserve(ask(*draws), soon())
+        desk.settle(Bill(answer.hold, draws, {"b-all": 10}))
+    await desk.close()
+    assert (await kept.ledger.states("b-all"))[EVERYBODY] == State(30)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.api.conftest import read_records
+from tests.api.conftest import QUESTION, read_records
 from tests.people.conftest import Client
 from tests.people.test_http import CHAT, ask, groups, key_of, student
 from tests.services.gateway import Gateway
@@ -173,6 +173,8 @@ def test_an_exam_closes_and_a_running_stream_finishes(admin: httpx.Client, ada: 
     for model in ("auto", groups(admin)[0]):
         answer = ask(ada, model)
         assert answer.json()["lumni"]["selection"]["deployment"] in members
+    told = ada.post("/v1/explain", json={"model": "auto", "messages": QUESTION}).json()
+    assert told["winner"]["deployment"] in members
 
 
 def test_who_may_decide_about_money(admin: httpx.Client, client: Client, course: str) -> None:
