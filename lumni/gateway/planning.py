@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -88,11 +88,11 @@ class Planner:
             self.faults[what] += 1
             logger.error("%s failed; the model list's order serves this request", what, exc_info=error)
 
-    def _availability(self, body: Json, standings: Mapping[str, Standing]) -> dict[str, Availability]:
+    def _availability(self, body: Json, standings: Mapping[str, Standing]) -> "_Availability":
         size, most, choices = size_of(body), asked_tokens(body), body.get("n") or 1
         quota, now = self._quota, self._quota.clock()
-        found = {}
-        for id_, standing in standings.items():
+
+        def look(id_: str) -> Availability:
             need = quota.estimator.estimate(
                 self._catalogue.by_id[id_].model,
                 size,
@@ -100,8 +100,31 @@ class Planner:
                 choices=choices,
                 counts_max_tokens=quota.pools.counts_max_tokens(id_),
             )
-            found[id_] = availability(standing, need, quota.traffic.calls(id_, now))
-        return found
+            return availability(standings[id_], need, quota.traffic.calls(id_, now))
+
+        return _Availability(standings, look)
+
+
+class _Availability(Mapping[str, Availability]):
+    """How each deployment stands, found out for those that somebody asks for: most requests are for a few of them."""
+
+    def __init__(self, standings: Mapping[str, Standing], look: Callable[[str], Availability]) -> None:
+        self._standings = standings
+        self._look = look
+        self._found: dict[str, Availability] = {}
+
+    def __getitem__(self, id_: str) -> Availability:
+        if id_ not in self._found:
+            if id_ not in self._standings:
+                raise KeyError(id_)
+            self._found[id_] = self._look(id_)
+        return self._found[id_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._standings)
+
+    def __len__(self) -> int:
+        return len(self._standings)
 
 
 def asked_tokens(body: Json) -> int | None:

@@ -4,7 +4,7 @@ How probable it is that a weak model fails decides between ``fast`` and ``powerf
 expected to add is another question: nobody gains where both fail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lumni.intelligence.features import Reading, look
@@ -40,7 +40,7 @@ def classify(
     quota isn't scarce: then what is undecided goes there. ``weights`` replace those that come with Lumni.
     """
     thread = read(body)
-    return judge(thread, look(thread.last, body), body, hint, plentiful=plentiful, weights=weights)
+    return judge(thread, look(thread.last, body), body, hint, plentiful=lambda: plentiful, weights=weights)
 
 
 def judge(
@@ -49,10 +49,10 @@ def judge(
     body: Mapping[str, Any],
     hint: TaskType | None = None,
     *,
-    plentiful: bool = True,
+    plentiful: Callable[[], bool] = lambda: True,
     weights: "Weights | None" = None,
 ) -> Classification:
-    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read already."""
+    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read; ``plentiful`` is asked at need."""
     # numpy takes a tenth of a second to import: not before it is needed.
     from lumni.intelligence.scoring import logistic, verdict
 
@@ -71,7 +71,7 @@ def judge(
     if last.features.foreign:
         confidence = min(confidence, NON_ENGLISH_CAP)
     abstained = confidence < ABSTAIN
-    powerful = plentiful if abstained else fails >= 0.5
+    powerful = plentiful() if abstained else fails >= 0.5
     factors = told({**own.factors, why: lift})
     return Classification(
         "powerful" if powerful else "fast", confidence, factors, weak_fails=fails, gain=gain, abstained=abstained

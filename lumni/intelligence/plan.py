@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
@@ -98,7 +99,9 @@ def _ranked(
         last = look(thread.last, body)
         classification = UNCLASSIFIED
         if classifying == "auto" or (classifying == "asked" and asked):
-            classification = judge(thread, last, body, asked, plentiful=_plentiful(ask.catalogue, ask.availability))
+            classification = judge(
+                thread, last, body, asked, plentiful=partial(_plentiful, ask.catalogue, ask.availability)
+            )
     except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
         return _by_the_list(ask, {"classification": error})
     if classification is UNCLASSIFIED and not asked:

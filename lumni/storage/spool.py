@@ -200,6 +200,9 @@ class Lock:
         except BlockingIOError:
             os.close(file)
             return None
+        if not _is_at(path, file):  # its last holder has just deleted it: nobody would find what it guards
+            os.close(file)
+            return None
         return cls(parent / name, path, file)
 
     def remove_all(self) -> None:
@@ -256,6 +259,13 @@ def orphans(parent: Path) -> Iterator[Orphan]:
         with suppress(PermissionError):
             if lock := Lock.of(parent, path.stem):
                 yield Orphan(lock)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    """Whether the open file is the one at the path."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file))
+    return False
 
 
 def _ended(lines: list[bytes]) -> list[bytes]:

@@ -30,6 +30,7 @@ SPEAKERS = frozenset(
 # What a deployment may have in its ``litellm_params``; anything else means something to LiteLLM alone.
 _UNDERSTOOD = frozenset({"api_base", "api_key", "custom_llm_provider", "extra_headers", "model"})
 _GUARDS: Json = {"max_retries": 0, "num_retries": 0, "_skip_mcp_handler": True}
+_MASKED = "****"
 _SENT_HEADERS = frozenset({"authorization", "content-type"})
 _PLAIN: Json = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
 SHAPES = 4096
@@ -89,6 +90,8 @@ class Rehearsals:
         if told is None:
             return None
         headers = {str(k).lower(): str(v) for k, v in told["headers"].items() if str(k).lower() not in _SENT_HEADERS}
+        if any(_MASKED in value for value in headers.values()):
+            return None  # a credential of another kind, which LiteLLM doesn't show
         if key := params.get("api_key"):
             headers["authorization"] = f"Bearer {key}"
         expected = {"model", "messages", "max_tokens", "stream", "stream_options"}

@@ -248,7 +248,7 @@ class RelayStream(ProviderStream):
                 if reason := choice.get("finish_reason"):
                     self._finishes[choice.get("index") or 0] = str(reason)
                 delta = choice.get("delta")
-                if delta and len(delta) > 1:
+                if delta and (len(delta) > 1 or type(delta.get("content")) is not str):
                     _respell(delta)
             if usage := chunk.get("usage") or (chunk.get("x_groq") or _NOTHING).get("usage"):
                 self._usage = normalise.usage_body(usage)

@@ -35,7 +35,7 @@ def panels() -> Iterator[tuple[str, dict[str, Any]]]:
 def expressions() -> list[Asked]:
     """Of all panels, and of all rules: of an alert what it compares, since alerts themselves are silent."""
     found = [
-        Asked(where, target["expr"].replace("$__rate_interval", "1m"))
+        Asked(where, target["expr"].replace("$__rate_interval", "5m"))
         for where, panel in panels()
         for target in panel.get("targets", ())
         if "expr" in target

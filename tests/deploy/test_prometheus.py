@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -134,7 +135,7 @@ async def test_dashboards_and_database_agree(lumni: tuple[Gateway, str]) -> None
     with await asyncio.to_thread(Prometheus, gateway.url.removeprefix("http://"), gateway.key, RULES) as prometheus:
         await load(gateway.url, gateway.key, await course_key(gateway.url, gateway.key))
         await records_written(gateway)
-        await until_scraped(prometheus, "lumni_records_pending == 0")
+        await until_scraped(prometheus)
         empty = [asked for asked in expressions() if not await prometheus.query(asked.text)]
         assert not [where for where, _ in empty]
         connection = await asyncpg.connect(database)
@@ -156,14 +157,16 @@ async def records_written(gateway: Gateway) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until_scraped(prometheus: Prometheus, condition: str) -> None:
-    """Until two scrapes after now have seen it."""
-    for _ in range(2):
-        before = (await prometheus.query("timestamp(up)"))[0]["value"][1]
-        async with asyncio.timeout(60):
-            while (await prometheus.query("timestamp(up)"))[0]["value"][1] == before:
-                await asyncio.sleep(0.1)
-    assert await prometheus.query(condition)
+async def until_scraped(prometheus: Prometheus) -> None:
+    """Until two scrapes after now have found that every record is written."""
+    began = time.time()
+    seen: set[float] = set()
+    async with asyncio.timeout(120):
+        while len(seen) < 2:
+            await asyncio.sleep(0.2)
+            scraped = [float(one["value"][1]) for one in await prometheus.query("timestamp(lumni_records_pending)")]
+            if scraped and scraped[0] > began and await prometheus.query("lumni_records_pending == 0"):
+                seen.add(scraped[0])
 
 
 async def sums_agree(prometheus: Prometheus, connection: "asyncpg.Connection[Any]") -> None:

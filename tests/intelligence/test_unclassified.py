@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lumni.catalogue.model import Catalogue, Terms
 from lumni.errors import LumniError
 from lumni.intelligence import Availability, Classifying, Plan, classify, plan
+from lumni.intelligence.weights import shipped
 from lumni.types import Json, TaskType
 from tests.intelligence.catalogues import PROOF, ask, availabilities, bodies, catalogues, chat, deployment, ids
 from tests.intelligence.test_classify import EASY, HARD, MIDDLING
@@ -75,6 +76,7 @@ def test_a_mistake_in_classifying_or_ranking_costs_no_answer(monkeypatch: pytest
 
     module, _, name = broken.partition(".")
     monkeypatch.setattr(sys.modules[f"lumni.intelligence.{module}"], name, fails)
+    shipped().verdicts.clear()  # a turn that is remembered isn't looked at again
     made = asked()
     assert ids(made) == ["gemini-first", "groq-second"]
     assert made.failure == "ZeroDivisionError: a mistake"

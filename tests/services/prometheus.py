@@ -13,13 +13,13 @@ TOOLS = Path(__file__).parents[2] / ".tools" / "usr" / "bin"
 
 
 class Prometheus(Server):
-    """Scrapes ``target`` (host and port) every second with the bearer ``key`` and evaluates ``rules`` as often."""
+    """Scrapes ``target`` (host and port) every two seconds with the bearer ``key`` and evaluates ``rules`` as often."""
 
     def __init__(self, target: str, key: str, rules: Path) -> None:
         program = find_program("prometheus")
         root = make_root("prometheus")
         config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "evaluation_interval": "2s"},
             "rule_files": [str(rules)],
             "scrape_configs": [
                 {

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import logging
 import math
 import os
@@ -185,6 +186,28 @@ async def test_an_orphan_is_for_one_taker_only(tmp_path: Path) -> None:
     assert list(orphans(tmp_path)) == []
     mine.release()
     assert len(list(orphans(tmp_path))) == 1
+
+
+def test_a_lock_that_was_deleted_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may take it for one of the dead before it is locked: what it guards would stay unfound."""
+    really = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", really)
+        (other,) = orphans(tmp_path)
+        other.remove()
+        really(file, how)
+
+    spool = Spool(tmp_path, calm=0)
+    monkeypatch.setattr(fcntl, "flock", late)
+    put(spool, 1)
+    assert spool.in_memory == 1
+    put(spool, 2)
+    assert (spool.in_memory, spool.fault) == (1, "")
+    assert len(list(tmp_path.glob("*.lock"))) == 1
+    assert sorted(numbers(spool.take(10))) == [1, 2]
+    spool.done()
+    spool.close()
 
 
 def test_half_a_line_is_no_record(tmp_path: Path) -> None:

@@ -439,6 +439,21 @@ async def test_what_a_chunk_says_besides_its_text_is_never_missed() -> None:
     assert [choice["finish_reason"] for choice in chunks if choice["finish_reason"]] == ["stop", "length"]
 
 
+async def test_reasoning_in_a_stream_is_spelt_the_same() -> None:
+    thinking = [{"type": "thinking", "thinking": [{"type": "text", "text": "because"}]}]
+    said = [{"type": "text", "text": "so"}]
+    for provider, deltas in (
+        ("groq", ({"reasoning": "because"}, {"content": "so"})),
+        ("mistral", ({"content": thinking}, {"content": said})),
+    ):
+        async with (
+            wire([spoken(*deltas)]) as there,
+            line(deployment("a", there.base, provider, lane="relay")) as here,
+        ):
+            shown = [chunk["choices"][0]["delta"] async for chunk in chunks_of(await here.ask(stream=True))]
+            assert shown[1:3] == [{"reasoning_content": "because"}, {"content": "so"}]
+
+
 async def test_half_a_surrogate_pair_is_passed_on() -> None:
     """Some providers cut a character that has two halves in JSON."""
     halves = [b'data: {"id":"c","created":1,"choices":[{"index":0,"delta":{"content":"\\%s"}}]}\n\n' % half
