@@ -144,6 +144,8 @@ class Ledger:
         """One transaction, and what it says told to those who wait."""
         waiters = self._next()
         bills = self._work.bills[:AT_ONCE]
+        if not waiters and not bills:
+            return
         try:
             await self._lapse()
             answers, changes = await self._store.post([waiter.ask for waiter in waiters], bills)
