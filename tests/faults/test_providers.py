@@ -154,8 +154,9 @@ def test_no_key_is_told_to_anyone(stage: Stage, fault: str) -> None:
     }
     wait_for_records(stage, {answer.headers["x-request-id"] for answer in answers})
     captured["log"] = stage.gateway.log()
-    for file in stage.gateway.database.parent.iterdir():
-        captured[file.name] = file.read_bytes().decode("latin-1")
+    for file in stage.gateway.database.parent.rglob("*"):
+        if file.is_file():
+            captured[file.name] = file.read_bytes().decode("latin-1")
     secrets = stage.secrets()
     assert [where for where, text in captured.items() if any(secret in text for secret in secrets)] == []
 
