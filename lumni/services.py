@@ -1,7 +1,10 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
+import asyncio
+import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +54,10 @@ from lumni.types import AlertSink, Trace
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
+logger = logging.getLogger(__name__)
+
+CLOSING_SECONDS = 30.0  # for one part to close: the longest that any takes on purpose is ten
+
 
 @dataclass(frozen=True)
 class Services:
@@ -86,59 +93,59 @@ class Services:
         catalogue = load_catalogue(settings, os.environ)
         async with AsyncExitStack() as opened:
             upstream = Upstream(catalogue, settings)
-            opened.push_async_callback(upstream.close)
+            opened.push_async_callback(in_time, upstream.close)
             await upstream.start()
             database = await Database.open(settings)
-            opened.push_async_callback(database.close)
+            opened.push_async_callback(in_time, database.close)
             bell = make_bell(settings)
             bell.start()
-            opened.push_async_callback(bell.close)
+            opened.push_async_callback(in_time, bell.close)
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
-            opened.push_async_callback(keyring.close)
+            opened.push_async_callback(in_time, keyring.close)
             people = make_people(settings, catalogue, database, keyring)
             spool = settings.data_dir / "spool"
             writer = RecordWriter(database.records.add_rows, queue=Spool(spool))
             writer.start()
-            opened.push_async_callback(writer.close)
+            opened.push_async_callback(in_time, writer.close)
             heir = Heir(spool, writer.add)
             heir.start()
-            opened.push_async_callback(heir.close)
+            opened.push_async_callback(in_time, heir.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
             quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()
             quota_file.start()
-            opened.push_async_callback(quota_file.close)
-            opened.push_async_callback(quota.close)
+            opened.push_async_callback(in_time, quota_file.close)
+            opened.push_async_callback(in_time, quota.close)
             health = HealthChecks(quota, Prober(), settings.health_check_interval)
             health.start()
-            opened.push_async_callback(health.close)
+            opened.push_async_callback(in_time, health.close)
             metrics, recent = Metrics(catalogue), Recent()
             sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
             outboxes: list[Outbox] = []
             if judged := make_feedback(settings, catalogue, worker):
                 judged.start()
-                opened.push_async_callback(judged.close)
+                opened.push_async_callback(in_time, judged.close)
                 outboxes.append(judged)
             feedback = Feedback(database.records, database.experiments, judged, utc_now)
             portkey, traces = make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)
             for exporter in (portkey, traces):
                 if exporter is not None:
                     exporter.outbox.start()
-                    opened.push_async_callback(exporter.outbox.close)
+                    opened.push_async_callback(in_time, exporter.outbox.close)
                     outboxes.append(exporter.outbox)
                     sinks.append(exporter)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
-            opened.push_async_callback(budgets.ledger.close)
+            opened.push_async_callback(in_time, budgets.ledger.close)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)
             if portkey and settings.portkey_content:
                 contents.told = portkey.tell
             contents.start()
-            opened.push_async_callback(contents.close)
+            opened.push_async_callback(in_time, contents.close)
             prompts = make_prompts(settings)
-            opened.push_async_callback(prompts.close)
+            opened.push_async_callback(in_time, prompts.close)
             preparation = Preparation(settings.experiments, prompts)
             signer = receipt_signer(settings)
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
@@ -146,11 +153,11 @@ class Services:
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
-                opened.push_async_callback(gauges.processes.close)
+                opened.push_async_callback(in_time, gauges.processes.close)
             if settings.alerts_enabled:
                 watch = make_watch(settings, metrics, gauges, bell)
                 watch.start()
-                opened.push_async_callback(watch.close)
+                opened.push_async_callback(in_time, watch.close)
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
@@ -201,3 +208,12 @@ def _secret(settings: Settings) -> Secret:
 
 def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
+
+
+async def in_time(close: Callable[[], Awaitable[None]], seconds: float = CLOSING_SECONDS) -> None:
+    """Close one part, but don't let it keep the process from ending: a driver may wait for a connection for ever."""
+    try:
+        async with asyncio.timeout(seconds):
+            await close()
+    except TimeoutError:
+        logger.error("%s did not close within %.0f s", getattr(close, "__qualname__", close), seconds)

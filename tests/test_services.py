@@ -1,5 +1,6 @@
 """What a process opens it closes again, also when it can't start."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,21 @@ async def test_one_that_fails_to_close_keeps_no_other_open(tmp_path: Path, monke
     with pytest.raises(RuntimeError, match="broken"):
         await running.stop()
     assert closings.seen == ["RecordWriter", "Database", "Upstream"]
+
+
+async def test_one_that_never_closes_keeps_no_other_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closings = Closings(monkeypatch)
+    really = RecordWriter.close
+
+    async def hang(writer: RecordWriter) -> None:
+        await really(writer)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(RecordWriter, "close", hang)
+    monkeypatch.setattr(module.in_time, "__defaults__", (1.0,))
+    running = await Services.start(settings(tmp_path))
+    await running.stop()
+    assert closings.seen == ["RecordWriter", "Database", "Upstream"]
+    assert "hang did not close within 1 s" in caplog.text
