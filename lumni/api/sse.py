@@ -39,7 +39,7 @@ class EventStream(Response):
         self._drain = drain
         self._encode = encode
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  (ASGI gives it)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             tail = await until_disconnect(receive, self._drain, self._send_events(send))

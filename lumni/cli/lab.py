@@ -113,8 +113,8 @@ def _run(server: "uvicorn.Server", lab_app: "LabApp", host: str) -> None:
 
     async def serve_and_announce() -> None:
         serving = asyncio.ensure_future(server.serve())
-        while not server.started and not serving.done():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # uvicorn offers no event to wait for
+        while not server.started and not serving.done():  # noqa: ASYNC110  (no event to wait for)
+            await asyncio.sleep(0.02)
         if server.started:
             _announce(lab_app, host, server.servers[0].sockets[0].getsockname()[1])
         await serving
