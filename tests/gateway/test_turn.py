@@ -9,6 +9,7 @@ import pytest
 
 from lumni.catalogue.limits import Limit, PoolLimits
 from lumni.catalogue.model import Catalogue, Deployment
+from lumni.errors import AllProvidersFailed
 from lumni.gateway.ordering import relieve
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.turn import Turn
@@ -131,3 +132,22 @@ async def test_a_refusal_that_names_no_time_closes_the_pool_for_a_second_then_fo
             await asyncio.sleep(0)
     await quota.close()
     assert [ceil(seconds) for seconds in closed] == [1, 2, 4, 1]
+
+
+async def test_who_waits_is_told_when_the_last_that_could_serve_is_out_of_order() -> None:
+    """000-53: the same as if she had come afterwards, and at once; nothing stays behind in the queue."""
+    one = deployment("together", Limit("requests", MINUTE, 1))
+    quota = quota_of(one)
+    first = await begin(quota, one)
+    turn, loop = Turn(quota, Ticket("ben", deadline=0.0), BODY), asyncio.get_running_loop()
+    waiting = asyncio.ensure_future(turn.lease([one], loop.time() + 100))
+    while not quota.queue.waiting:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        quota.failed(one, Outcome.UNAVAILABLE, "trouble", 503)
+    quota.queue.notify()
+    with pytest.raises(AllProvidersFailed, match="out of order"):
+        await waiting
+    assert quota.queue.waiting == 0
+    first.close()
+    await quota.close()
