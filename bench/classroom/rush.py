@@ -1,4 +1,7 @@
-"""Everybody at once before several gateway processes that share one store: do the limits hold, is any room wasted?"""
+"""Everybody at once before several gateway processes that share one store: do the limits hold, is any room wasted?
+
+Each window is filled once: no rush may last for a minute.
+"""
 
 import asyncio
 import contextlib
@@ -28,20 +31,14 @@ EACH_KIND = (
         {"rpm": 20},
     ),
 )
-_LOOK_EVERY = 0.1
-_SETTLED = 3.0  # seconds after the start in which answers are still on their way
 
 
 @dataclass(frozen=True)
 class Rush:
-    """What came of it. ``idle`` is, for each account, for how many seconds without a break it had room for one more
-    request while somebody waited; ``with_room`` are the accounts that still had it when the waiting were about to
-    leave.
-    """
+    """What came of it. ``with_room`` are the accounts that, when the waiting left, would have admitted one more."""
 
     outcomes: Sequence[Outcome]
     lab_state: Mapping[str, Any]
-    idle: Mapping[str, float]
     with_room: frozenset[str]
 
     @property
@@ -52,6 +49,19 @@ class Rush:
     @property
     def served(self) -> int:
         return sum(outcome.served for outcome in self.outcomes)
+
+
+def with_room(accounts: Sequence[Account], lab_state: Mapping[str, Any], need: int) -> frozenset[str]:
+    """The accounts whose every limit has room for one more request of ``need`` tokens beside all that was served."""
+    return frozenset(account.name for account in accounts if _has_room(account, lab_state, need))
+
+
+def _has_room(account: Account, lab_state: Mapping[str, Any], need: int) -> bool:
+    told = lab_state["profiles"].get(account.profile, {}).get(account.name, {}).get("models", {})
+    requests = sum(counts["ok"] for counts in told.values())
+    tokens = sum(counts["prompt_tokens"] + counts["completion_tokens"] for counts in told.values())
+    used_and_need = {"r": requests + 1, "t": tokens + need}  # as in rpm, rpd, tpm …
+    return all(used_and_need[name[0]] <= limit for name, limit in account.amounts().items())
 
 
 def crowd(number: int, patience: float, *, students: int = 40, max_tokens: int = 100) -> list[Ask]:
@@ -75,14 +85,13 @@ def rush(
 ) -> Rush:
     """Spread ``asks`` over ``processes`` gateways. ``environ`` names their store; they share nothing else.
 
-    There must be more of them than the accounts can serve, so that somebody waits to the end. An account has room
-    when all of its windows would admit one request of ``largest_need`` tokens.
+    There must be more of them than the accounts can serve, so that somebody waits to the end. ``largest_need``: tokens.
     """
     directory.mkdir(exist_ok=True)
     with _running(entrant, accounts, directory, environ, processes) as (lab, gateways):
-        watch = Watch(accounts, largest_need)
-        outcomes = asyncio.run(_rush(lab, gateways, asks, watch))
-        return Rush(outcomes, lab.state(), watch.longest, watch.with_room)
+        outcomes = asyncio.run(_rush(gateways, asks))
+        state = lab.state()
+    return Rush(outcomes, state, with_room(accounts, state, largest_need))
 
 
 @contextlib.contextmanager
@@ -101,46 +110,9 @@ def _running(
         yield lab, [future.result() for future in starting]
 
 
-async def _rush(lab: Lab, gateways: Sequence[Running], asks: Sequence[Ask], watch: "Watch") -> list[Outcome]:
+async def _rush(gateways: Sequence[Running], asks: Sequence[Ask]) -> list[Outcome]:
     start, count = time.time() + 1.0, len(gateways)
-    groups = [
-        asyncio.ensure_future(attend(asks[place::count], gateway.url, gateway.key, GROUP, start))
-        for place, gateway in enumerate(gateways)
-    ]
-    while not all(group.done() for group in groups):
-        await asyncio.sleep(_LOOK_EVERY)
-        now = time.time()
-        patient = min(ask.patience for ask in asks)
-        if start + _SETTLED < now < start + patient - 1.0 and not any(group.done() for group in groups):
-            watch.look(await asyncio.to_thread(lab.state), now)
-    return [outcome for group in groups for outcome in group.result()]
-
-
-class Watch:
-    """Looks at the lab's windows while somebody waits, and keeps each account's longest stretch with room.
-
-    An account that was never called has room.
-    """
-
-    def __init__(self, accounts: Sequence[Account], largest_need: int) -> None:
-        self._accounts = accounts
-        self._need = largest_need
-        self._since: dict[str, float] = {}
-        self.longest = {account.name: 0.0 for account in accounts}
-
-    @property
-    def with_room(self) -> frozenset[str]:
-        """The accounts that had room at the last look."""
-        return frozenset(self._since)
-
-    def look(self, lab_state: Mapping[str, Any], now: float) -> None:
-        """``now`` in seconds."""
-        for account in self._accounts:
-            pools = lab_state["profiles"].get(account.profile, {}).get(account.name, {}).get("pools", {})
-            self._see(account.name, [window for windows in pools.values() for window in windows], now)
-
-    def _see(self, name: str, windows: Sequence[Mapping[str, Any]], now: float) -> None:
-        if all(window["remaining"] >= (1 if window["limit"][0] == "R" else self._need) for window in windows):
-            self.longest[name] = max(self.longest[name], now - self._since.setdefault(name, now))
-        else:
-            self._since.pop(name, None)
+    groups = (
+        attend(asks[place::count], gateway.url, gateway.key, GROUP, start) for place, gateway in enumerate(gateways)
+    )
+    return [outcome for group in await asyncio.gather(*groups) for outcome in group]

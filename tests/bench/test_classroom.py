@@ -240,18 +240,17 @@ def test_the_class_is_held_by_lumni(tmp_path: Path) -> None:
     assert "rpm: 30" in held["configuration"]
 
 
-def test_room_that_nobody_uses_is_noticed() -> None:
-    """Show 2: a window with usable capacity while somebody waits is told, with how long."""
-    watch = rush.Watch(rush.EACH_KIND[:2], largest_need=100)
+def test_room_that_nobody_used_is_noticed() -> None:
+    """Show 2: an account that would have served one more is told, whether requests or tokens limit it."""
 
-    def state(requests: int, tokens: int) -> dict[str, Any]:
-        minute = {"minute": {"pools": {"a": [{"limit": "RPM", "remaining": requests}]}}}
-        tokened = {"tokens": {"pools": {"b": [{"limit": "TPM", "remaining": tokens}]}}}
-        return {"profiles": {"fireworks": minute, "together": tokened}}
+    def left(requests: int, tokens: int) -> frozenset[str]:
+        def told(ok: int, prompt: int) -> dict[str, Any]:
+            return {"models": {"any": {"ok": ok, "prompt_tokens": prompt, "completion_tokens": 0}}}
 
-    watch.look({"profiles": {}}, 9.0)
-    assert watch.longest == {"minute": 0.0, "tokens": 0.0}
-    for now, requests, tokens in ((10.0, 1, 99), (12.0, 1, 100), (13.0, 0, 100), (13.5, 3, 99), (14.0, 2, 100)):
-        watch.look(state(requests, tokens), now)
-    assert watch.longest == {"minute": 3.0, "tokens": 1.0}
-    assert watch.with_room == {"minute", "tokens"}
+        state = {"fireworks": {"minute": told(requests, 9_999)}, "together": {"tokens": told(9_999, tokens)}}
+        return rush.with_room(rush.EACH_KIND[:2], {"profiles": state}, need=100)
+
+    assert left(30, 5_901) == frozenset()
+    assert left(29, 5_901) == {"minute"}
+    assert left(30, 5_900) == {"tokens"}
+    assert rush.with_room(rush.EACH_KIND[:2], {"profiles": {}}, need=100) == {"minute", "tokens"}

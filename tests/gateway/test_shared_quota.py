@@ -11,7 +11,7 @@ def test_four_processes_share_every_kind_of_limit(valkey_url: str, tmp_path: Pat
 
     The windows are a minute and a day long and nobody waits for a minute, so that each is filled once.
     """
-    asks = crowd(200, patience=25.0)
+    asks = crowd(200, patience=40.0)
     held = rush(LumniEntrant(), asks, EACH_KIND, tmp_path, {"REDIS_URL": valkey_url})
     assert held.over_limit == 0
     assert held.with_room == frozenset()
