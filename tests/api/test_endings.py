@@ -64,7 +64,9 @@ def test_a_client_that_leaves_a_stream_leaves_one_record(slow_gateway: Gateway, 
     """003-34: outcome disconnected, with what was chosen."""
     mine = f"leaves-{path.count('/')}"
     body = {**BODY, "stream": True}
-    with httpx.stream("POST", slow_gateway.url + path, json=body, headers=headers(slow_gateway, mine), timeout=120) as s:
+    with httpx.stream(
+        "POST", slow_gateway.url + path, json=body, headers=headers(slow_gateway, mine), timeout=120
+    ) as s:
         next(s.iter_lines())
     [record] = read_records(slow_gateway, mine)
     assert (record["outcome"], record["status"]) == ("disconnected", 499)
