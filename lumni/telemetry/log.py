@@ -161,6 +161,8 @@ def _renderer(settings: Settings, stream: TextIO) -> Processor:
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,  # the others tell the values of variables
         pad_event_to=0,
+        timestamp_key="time",
+        sort_keys=False,
     )
 
 
