@@ -12,6 +12,7 @@ PACE_MS = 5.0
 SLOWLY = "Take your time."
 """What makes the provider pace a stream, whatever is between."""
 CONTENT_CHUNKS = 98
+LONGEST_SECONDS = 900.0
 # The first and the last word of the provider's content.
 FIRST_WORD, LAST_WORD = "Alpha", "omega."
 PROMPT = (
@@ -72,8 +73,11 @@ class Run:
     cpu_ms: float = 0.0
 
 
-def run(loadgen: Path, target: Target, load: Load, directory: Path) -> Run:
-    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it. Times only in the open loop."""
+def run(loadgen: Path, target: Target, load: Load, directory: Path, number: int = 0) -> Run:
+    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it. Times only in the open loop.
+
+    A ``number`` of requests ends it instead of its seconds.
+    """
     body = directory / f"{load.name}-{target.name}.json"
     body.write_bytes(load.body(target.model))
     command = [str(loadgen), "-p", str(target.port), "-u", target.chat_path, "-k", target.key, "-b", str(body)]
@@ -84,6 +88,8 @@ def run(loadgen: Path, target: Target, load: Load, directory: Path) -> Run:
         command += ["-e", str(CONTENT_CHUNKS)]
     if load.rate is not None:
         command += ["-r", str(load.rate), "-s"]
+    if number:
+        command += ["-n", str(number), "-d", str(LONGEST_SECONDS)]
     if load.abort_every:
         command += ["-x", str(load.abort_every)]
     before = target.settled_cpu_seconds()
