@@ -62,6 +62,8 @@ def row_of(line: bytes) -> Row:
         for attempt in row["attempts"]:
             attempt["started_ms"] = attempt["started_ms"] or 0.0
             attempt["duration_ms"] = attempt["duration_ms"] or 0.0
+            if not -INT64 <= (attempt["status"] or 0) <= INT64:
+                attempt["status"] = clean_int(attempt["status"])
         for name in _COUNTS:
             if not -INT64 <= (row[name] or 0) <= INT64:
                 row[name] = clean_int(row[name])
