@@ -155,7 +155,7 @@ def _adding(fields: Mapping[str, object]) -> Processor:
 
 
 def _renderer(settings: Settings, stream: TextIO) -> Processor:
-    if settings.log_format == "json":
+    if settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty()):
         return structlog.processors.JSONRenderer(_json)
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
