@@ -18,8 +18,8 @@ SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
 CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SQLITE_STATEMENTS = 16
-"""Prepared statements that a connection keeps. A batch of each size is a statement of its own, and 128 of them, Python's
-default, take tens of megabytes."""
+"""Prepared statements that a connection keeps. A batch of each size is a statement of its own, and Python's 128 of them
+take tens of megabytes."""
 BUSY_SECONDS = 15  # longest wait for another process's write to SQLite
 CONNECT_SECONDS = 10
 POOL_SIZE = 5
