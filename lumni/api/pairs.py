@@ -70,7 +70,7 @@ async def create_pair(request: Request) -> Any:
     """
     services: Services = request.app.state.services
     wire.check_encoding(request.headers)
-    body = {**wire.parse(await request.body()), "model": "auto"}
+    body = {"model": "auto", **wire.parse(await request.body())}
     chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "pairs"))
     work = services.pairs.ask(chat, request.scope["lumni.principal"])
     return await until_disconnect(request.receive, services.pipeline.drain, work)
