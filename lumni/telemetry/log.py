@@ -155,12 +155,14 @@ def _adding(fields: Mapping[str, object]) -> Processor:
 
 
 def _renderer(settings: Settings, stream: TextIO) -> Processor:
-    if settings.log_format == "json":
+    if settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty()):
         return structlog.processors.JSONRenderer(_json)
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,  # the others tell the values of variables
         pad_event_to=0,
+        timestamp_key="time",
+        sort_keys=False,
     )
 
 

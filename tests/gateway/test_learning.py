@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from lumni.__main__ import app as commands
 from lumni.app import create_app
+from lumni.people import keyring
 from lumni.people.service import LOCAL_ADMIN
 from lumni.storage.tables import metadata
 from tests.gateway.provider import Provider, provider
@@ -60,7 +61,8 @@ def tiered(name: str, base: str, tier: str) -> str:
 
 
 @pytest.fixture
-async def cs1(database_url: str, tmp_path: Path) -> AsyncIterator[Class]:
+async def cs1(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Class]:
+    monkeypatch.setattr(keyring, "PATIENCE", WAIT)  # a busy machine is no database that is away
     async with provider() as weak, provider() as strong:
         weak.says, strong.says = WEAK, STRONG
         listed = "model_list:" + tiered("little", weak.base, "fast") + tiered("large", strong.base, "powerful") + "\n"

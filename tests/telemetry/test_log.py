@@ -161,6 +161,16 @@ def test_the_console_says_the_same_for_the_eye() -> None:
     assert {"request_id=req-1", "deployment=d0", "worker=2"} <= set(line.split())
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_by_itself_the_log_is_for_the_eye_only_where_there_is_one(terminal: bool) -> None:
+    """003-06: a file or a collector gets JSON, which also costs a third."""
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    configured(stream, log_format="auto")
+    LogSink(catalogue()).write(record())
+    assert stream.getvalue().startswith("{") is not terminal
+
+
 def test_a_higher_level_silences_events() -> None:
     stream = io.StringIO()
     configured(stream, log_level="WARNING")
