@@ -57,7 +57,7 @@ class Planner:
         self._catalogue = catalogue
         self._quota = quota
         self._scores = scores
-        self._switches = switches or Switches()
+        self.switches = switches or Switches()
         self._rules_of = rules_of
         self._standings: Standings | None = None  # those that ``_outlooks`` are of
         self._outlooks: dict[str, Outlook] = {}
@@ -79,9 +79,9 @@ class Planner:
             allowlists=principal.allowlists,
             scores=self._scores,
             weights=self._weights(rules),
-            classifying=self._switches.classifying,
+            classifying=self.switches.classifying,
             calibration=rules.calibration if rules else None,
-            order=partial(self._order, request.strategy or self._switches.strategy, standings, dry),
+            order=partial(self._order, request.strategy or self.switches.strategy, standings, dry),
         )
         if not dry:
             self._report(plan)
@@ -91,7 +91,7 @@ class Planner:
     def _weights(self, rules: Rules | None) -> Mapping[str, float] | None:
         """The course's own weights of the score's parts, else everybody's; a course can't switch selection on."""
         own = rules.course.selection_weights if rules else None
-        return own if own and self._switches.weights is not None else self._switches.weights
+        return own if own and self.switches.weights is not None else self.switches.weights
 
     def _order(self, strategy: RoutingStrategy, standings: Standings, dry: bool, plan: Plan) -> Plan:
         if strategy == "auto":

@@ -17,6 +17,7 @@ from lumni.people.keyring import utc_now
 from lumni.people.keys import Keys
 from lumni.people.privacy import ContentStore, PrivacyDesk
 from lumni.people.secret import Secret
+from lumni.people.settings import SettingsDesk, SettingsStore
 from lumni.people.store import PeopleStore, RulesStore
 from lumni.people.students import Students
 from lumni.types import Principal
@@ -40,10 +41,13 @@ class Stores(Protocol):
     def audit(self) -> AuditStore: ...
     @property
     def learning(self) -> LearningStore: ...
+    @property
+    def settings(self) -> SettingsStore: ...
 
 
 class People:
-    """Courses with all that belongs to them, from rosters and keys to budgets and calibrations, and the audit log.
+    """Courses with all that belongs to them, from rosters and keys to budgets and calibrations, what admins change of
+    the gateway's settings, and the audit log of it all.
 
     ``changed`` is called after every change of what a key may do.
     """
@@ -68,4 +72,5 @@ class People:
         self.exams = Exams(rules, self.courses, now, unknown_models, self.audit)
         self.budgets = BudgetDesk(rules, stores.ledger, self.courses, now, self.audit)
         self.calibrations = Calibrations(rules, stores.learning, self.courses, now, self.audit)
+        self.settings = SettingsDesk(stores.settings, now, unknown_models, self.audit)
         self.privacy = PrivacyDesk(stores.contents, store, stores.ledger, self.students, self.audit)

@@ -20,6 +20,7 @@ from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
+from lumni.storage.settings import SettingsRepository
 from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
@@ -39,6 +40,7 @@ class Database:
         self.audit = AuditRepository(engine)
         self.contents = ContentRepository(engine)
         self.learning = LearningRepository(engine)
+        self.settings = SettingsRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
