@@ -25,6 +25,7 @@ from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
+from lumni.gateway.snapshots import Snapshots
 from lumni.gateway.steering import Steering
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring, utc_now
@@ -148,6 +149,9 @@ class Services:
             steering = Steering(settings, database.settings.list, planner, quota)
             await steering.start()
             opened.push_async_callback(in_time, steering.close)
+            snapshots = Snapshots(quota, database.states.add)
+            snapshots.start()
+            opened.push_async_callback(in_time, snapshots.close)
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(in_time, budgets.ledger.close)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)

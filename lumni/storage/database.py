@@ -21,6 +21,7 @@ from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
 from lumni.storage.settings import SettingsRepository
+from lumni.storage.states import StateRepository
 from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
@@ -41,6 +42,7 @@ class Database:
         self.contents = ContentRepository(engine)
         self.learning = LearningRepository(engine)
         self.settings = SettingsRepository(engine)
+        self.states = StateRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

@@ -321,6 +321,20 @@ runtime_settings = Table(
     Column("changed_by", Text, nullable=False),
 )
 
+provider_states = Table(
+    "provider_states",
+    metadata,
+    Column("at", UTCDateTime, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", UTCDateTime),
+    Column("headroom", Double, nullable=False),
+    Column("failure_rate", Double, nullable=False),
+    Column("reason", Text),
+    Column("last_error", Text),
+)
+
 contents = Table(
     "contents",
     metadata,
