@@ -20,6 +20,7 @@
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
     ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
+    ├── DatabaseUnavailable     503  what is asked for is in the database, and that is away
     ├── PromptUnavailable       503  a prompt could not be fetched, and none was kept
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
     └── DeadlineExceeded        504  the request's time budget ran out
@@ -194,6 +195,12 @@ class ShuttingDown(LumniError):
 class LimitsUnavailable(LumniError):
     status = 503
     code = "limits_unavailable"
+    retryable = True
+
+
+class DatabaseUnavailable(LumniError):
+    status = 503
+    code = "database_unavailable"
     retryable = True
 
 
