@@ -311,6 +311,29 @@ audit = Table(
     Index(None, "at"),
 )
 
+runtime_settings = Table(
+    "runtime_settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),  # JSON as text: SQLite gives a number back as one, not as JSON
+    Column("changed_at", UTCDateTime, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+provider_states = Table(
+    "provider_states",
+    metadata,
+    Column("at", UTCDateTime, primary_key=True),
+    Column("deployment", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("since", UTCDateTime),
+    Column("headroom", Double, nullable=False),
+    Column("failure_rate", Double, nullable=False),
+    Column("reason", Text),
+    Column("last_error", Text),
+)
+
 contents = Table(
     "contents",
     metadata,
