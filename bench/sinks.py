@@ -100,7 +100,7 @@ class Told:
         self._sink = sink
 
     def write(self, record: RequestRecord) -> None:
-        log.event("request_received", {"request_id": record.request_id, "surface": "chat", "stream": True})
+        log.events.info("request_received", request_id=record.request_id, surface="chat", stream=True)
         self._sink.write(record)
 
 

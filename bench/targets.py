@@ -12,7 +12,7 @@ from bench.processes import Process
 
 DIRECT = "direct"
 CHAT_PATH = "/v1/chat/completions"
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 SETTLE_SECONDS = 0.3
 
 

@@ -35,6 +35,7 @@ from lumni.receipt import Signer
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.heir import Heir
+from lumni.storage.months import Months
 from lumni.storage.spool import Spool
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.alerts.bell import Bell, Book
@@ -112,6 +113,9 @@ class Services:
             heir = Heir(spool, writer.add)
             heir.start()
             opened.push_async_callback(in_time, heir.close)
+            months = Months(database.engine, utc_now)
+            months.start()
+            opened.push_async_callback(in_time, months.close)
             quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
             quota_file = QuotaFile(quota, settings.data_dir, worker)
             quota_file.load()

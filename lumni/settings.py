@@ -128,7 +128,9 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes that serve together; several need Redis.")
     cors_origins: tuple[str, ...] = Field(("*",), description="Origins a browser may call from.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_format: Literal["console", "json"] = Field("console", description="One event a line: for the eye, or as JSON.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="One event a line: for the eye, or as JSON; `auto` is for the eye on a terminal only."
+    )
 
     request_timeout: float = Field(60.0, gt=0, description="Total time of a request, retries and fallbacks included.")
     attempt_timeout: float = Field(60.0, gt=0, description="Longest time of one attempt; never more than what is left.")

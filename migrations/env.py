@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from lumni.settings import Settings
+from lumni.storage import months
 from lumni.storage.engine import make_engine, make_sqlite_file
 from lumni.storage.tables import metadata
 
@@ -16,6 +17,7 @@ def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=metadata,
+        include_name=months.is_table,
         render_as_batch=sqlite,
         transactional_ddl=True,
     )

@@ -94,7 +94,7 @@ class Row:
 def variable(name: str, label: str, sql: str) -> Json:
     """A choice of one, several or all values that ``sql`` finds."""
     return {
-        "name": name, "label": label, "type": "query", "datasource": POSTGRES, "query": sql, "definition": sql,
+        "name": name, "label": label, "type": "query", "datasource": POSTGRES, "query": sql,
         "multi": True, "includeAll": True, "refresh": 1, "sort": 1, "current": {"text": "All", "value": "$__all"},
     }  # fmt: skip
 

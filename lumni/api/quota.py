@@ -11,7 +11,8 @@ from lumni.errors import NotFound, PermissionDenied
 from lumni.gateway.admission import limits_of, person_of
 from lumni.quota.model import Correction, WindowState
 from lumni.quota.resilient import ResilientStore
-from lumni.quota.service import Standing, describe
+from lumni.quota.service import describe
+from lumni.quota.standing import Standing
 from lumni.services import Services
 from lumni.types import Json, Principal
 

@@ -46,6 +46,7 @@ async def _status(config: Path | None) -> Json:
     from lumni.storage.database import Database
     from lumni.storage.engine import CONNECTION_ERRORS, SQLITE_FILE, make_engine
     from lumni.storage.errors import StorageUnavailable, unavailable
+    from lumni.storage.months import partitions
 
     settings = Settings.load(config)
     database = Database(make_engine(settings))
@@ -55,6 +56,7 @@ async def _status(config: Path | None) -> Json:
             raise StorageUnavailable(f"There is no {SQLITE_FILE} at {database.address} yet: `lumni serve` makes it.")
         at, newest = await migrate.current(database.engine), migrate.head()
         rows = await count(database) if at == newest else {}
+        parts = await partitions(database.engine) if at == newest else []
     except CONNECTION_ERRORS as error:
         raise unavailable(error, database.address) from None
     finally:
@@ -68,7 +70,43 @@ async def _status(config: Path | None) -> Json:
         "up to date": at == newest,
         "bytes in the spool": waiting,
         **{f"rows of {name}": number for name, number in rows.items()},
+        **{
+            f"partition {part.month or 'of other months'}": f"{part.requests} requests, {part.size / 2**20:.1f} MiB"
+            for part in parts
+            if part.month or part.requests
+        },
     }
+
+
+@app.command()
+def prune(
+    before: Annotated[str, typer.Option(help="The first month to keep, such as 2026-09.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    config: Config = None,
+) -> None:
+    """Delete the records of all months before one, with their sums, content and feedback. Months are those of UTC.
+
+    On PostgreSQL their partitions are dropped. Export first what you need (`lumni export`).
+    """
+    from datetime import UTC, datetime
+
+    try:
+        month = datetime.strptime(before, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{before} is no month: write it as 2026-09.", param_hint="--before") from None
+    if not yes:
+        typer.confirm(f"Records of before {before} can't be brought back. Delete?", abort=True)
+
+    async def work(database: "Database") -> int:
+        from lumni.people.audit import Audit
+        from lumni.people.keyring import utc_now
+        from lumni.people.service import LOCAL_ADMIN
+        from lumni.storage import months
+
+        act = Audit(database.audit, utc_now, lambda: None).act(LOCAL_ADMIN, "records.prune", before)
+        return await months.prune(database.engine, month, act)
+
+    typer.echo(f"{with_database(config, work)} requests deleted.")
 
 
 @app.command()

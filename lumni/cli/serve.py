@@ -56,12 +56,12 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
     from lumni.app import create_app
     from lumni.cli import loop
     from lumni.services import Services
-    from lumni.telemetry import log
+    from lumni.telemetry import log, scrubber
 
     worker = post.number if post else None
     scrub = log.configure(settings, worker)
     services = await Services.start(settings, worker)
-    scrub.add(log.secrets_of(services.catalogue))
+    scrub.add(scrubber.secrets_of(services.catalogue))
     try:
         config = uvicorn.Config(
             create_app(services),

@@ -24,10 +24,9 @@ from lumni.catalogue.model import Deployment
 from lumni.classroom import Rules
 from lumni.errors import BudgetExhausted, InvalidRequest, RateLimited
 from lumni.gateway.admission import person_of
-from lumni.gateway.planning import asked_tokens
 from lumni.money import cost, to_usd
 from lumni.people.times import shown
-from lumni.quota.estimate import size_of
+from lumni.quota.estimate import asked_tokens, size_of
 from lumni.storage.rows import clean_text
 from lumni.types import ChatRequest, Json, Outcome, Principal, RequestRecord
 

@@ -12,7 +12,8 @@ from lumni.gateway.budgets import Budgets
 from lumni.money import NANO_PER_USD
 from lumni.quota.model import WindowState
 from lumni.quota.resilient import ResilientStore
-from lumni.quota.service import Quota, Standing
+from lumni.quota.service import Quota
+from lumni.quota.standing import Standing
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter

@@ -6,8 +6,9 @@ from itertools import groupby
 
 from lumni.intelligence import Candidate, Plan, Rank
 from lumni.quota.model import Amounts
-from lumni.quota.service import Quota, Standing
-from lumni.quota.strategies import Contender, Strategy, order, perishing
+from lumni.quota.service import Quota
+from lumni.quota.standing import Standing, Standings
+from lumni.quota.strategies import Contender, Strategy, order
 from lumni.types import Usage
 
 TYPICAL = Usage(prompt_tokens=750, completion_tokens=250)  # to compare prices by: three prompt tokens to one of answer
@@ -42,7 +43,7 @@ def _rank(candidate: Candidate) -> Rank:
     return candidate.rank
 
 
-def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan:
+def relieve(plan: Plan, quota: Quota, standings: Standings) -> Plan:
     """The plan as it is; while more is asked for than the accounts can sustain, what would be lost is used first.
 
     What the client asked for stays first. Whoever is served by a neighbour now leaves quota of the best for the next.
@@ -52,7 +53,7 @@ def relieve(plan: Plan, quota: Quota, standings: Mapping[str, Standing]) -> Plan
         return plan
     ordered: list[Candidate] = []
     for _, group in groupby(plan.candidates, key=_rank):
-        ordered += sorted(group, key=lambda c: -perishing(standings.get(c.deployment.id, NOTHING).windows))
+        ordered += sorted(group, key=lambda c: -standings.perishing(c.deployment.id))
     if ordered == list(plan.candidates):
         return plan
     relieved = replace(plan, candidates=tuple(ordered), strategy=RELIEF)

@@ -2,20 +2,19 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import Scores
 from lumni.gateway.ordering import relieve, reorder
+from lumni.gateway.outlook import Outlook
 from lumni.intelligence import Availability, Classifying, Plan
-from lumni.quota.estimate import size_of
-from lumni.quota.inference import AT_ONCE
-from lumni.quota.model import Amounts, WindowState
-from lumni.quota.service import Quota, Standing, describe
-from lumni.quota.strategies import headroom, shadow_price
+from lumni.quota.service import Quota
+from lumni.quota.standing import Standings
 from lumni.settings import Settings
 from lumni.types import ChatRequest, Json, Principal, RoutingStrategy
 
@@ -53,6 +52,8 @@ class Planner:
         self._quota = quota
         self._scores = scores
         self._switches = switches or Switches()
+        self._standings: Standings | None = None  # those that ``_outlooks`` are of
+        self._outlooks: dict[str, Outlook] = {}
 
     async def plan(self, request: ChatRequest, principal: Principal, *, dry: bool = False) -> Plan:
         """The plan of a request; ``dry`` leaves no trace of it. Raises :class:`LumniError`."""
@@ -78,7 +79,7 @@ class Planner:
             self._quota.traffic.asked(self._quota.clock())
         return plan
 
-    def _order(self, strategy: RoutingStrategy, standings: Mapping[str, Standing], dry: bool, plan: Plan) -> Plan:
+    def _order(self, strategy: RoutingStrategy, standings: Standings, dry: bool, plan: Plan) -> Plan:
         if strategy == "auto":
             return relieve(plan, self._quota, standings)
         return reorder(plan, strategy, self._quota, standings, dry=dry)
@@ -88,19 +89,17 @@ class Planner:
             self.faults[what] += 1
             logger.error("%s failed; the model list's order serves this request", what, exc_info=error)
 
-    def _availability(self, body: Json, standings: Mapping[str, Standing]) -> "_Availability":
-        size, most, choices = size_of(body), asked_tokens(body), body.get("n") or 1
-        quota, now = self._quota, self._quota.clock()
+    def _availability(self, body: Json, standings: Standings) -> "_Availability":
+        if standings is not self._standings:
+            self._standings, self._outlooks = standings, {}
+        demand, quota, now = self._quota.estimator.demand(body), self._quota, self._quota.clock()
 
         def look(id_: str) -> Availability:
-            need = quota.estimator.estimate(
-                self._catalogue.by_id[id_].model,
-                size,
-                max_tokens=most,
-                choices=choices,
-                counts_max_tokens=quota.pools.counts_max_tokens(id_),
-            )
-            return availability(standings[id_], need, quota.traffic.calls(id_, now))
+            outlook = self._outlooks.get(id_)
+            if outlook is None:
+                outlook = self._outlooks[id_] = Outlook(standings[id_])
+            need = demand.of(self._catalogue.by_id[id_].model, counts_max_tokens=quota.pools.counts_max_tokens(id_))
+            return outlook.availability(need, quota.traffic.calls(id_, now))
 
         return _Availability(standings, look)
 
@@ -108,65 +107,26 @@ class Planner:
 class _Availability(Mapping[str, Availability]):
     """How each deployment stands, found out for those that somebody asks for: most requests are for a few of them."""
 
-    def __init__(self, standings: Mapping[str, Standing], look: Callable[[str], Availability]) -> None:
+    def __init__(self, standings: Standings, look: Callable[[str], Availability]) -> None:
         self._standings = standings
         self._look = look
         self._found: dict[str, Availability] = {}
 
     def __getitem__(self, id_: str) -> Availability:
-        if id_ not in self._found:
-            if id_ not in self._standings:
-                raise KeyError(id_)
-            self._found[id_] = self._look(id_)
-        return self._found[id_]
+        found: Availability | None = self.get(id_)
+        if found is None:
+            raise KeyError(id_)
+        return found
+
+    def get(self, id_: str, default: Any = None) -> Any:
+        """Without the detour over an exception that a mapping's own takes."""
+        found = self._found.get(id_)
+        if found is None and id_ in self._standings:
+            found = self._found[id_] = self._look(id_)
+        return default if found is None else found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._standings)
 
     def __len__(self) -> int:
         return len(self._standings)
-
-
-def asked_tokens(body: Json) -> int | None:
-    """The most tokens of output that the client wants."""
-    return body.get("max_completion_tokens") or body.get("max_tokens")
-
-
-def availability(standing: Standing, need: Amounts, calls: float) -> Availability:
-    """How a deployment stands for a request that needs so much of its quota; ``calls`` are those of late."""
-    clocked = [window for window in standing.windows if window.limit is not None and window.period != AT_ONCE]
-    too_small = next((window for window in clocked if _amount(window) < need.of(window.kind)), None)
-    return Availability(
-        headroom=0.0 if standing.blocked else headroom(clocked, need),
-        blocked=standing.blocked,
-        until=standing.until,
-        price=_price(clocked, need),
-        calls=calls,
-        unfit="" if too_small is None else _unfit(too_small, need),
-        room=not standing.blocked and all(_has_room(window, need) for window in standing.windows),
-    )
-
-
-def _price(windows: Sequence[WindowState], need: Amounts) -> float | None:
-    if any(window.blocked_in > 0 for window in windows):
-        return 1.0
-    return shadow_price([_running(window) for window in windows], need) if windows else None
-
-
-def _running(window: WindowState) -> WindowState:
-    """A window with calls in flight isn't new before they are over, and a whole period more."""
-    in_flight = window.reserved > 0 and window.reset_in <= 0
-    return replace(window, reset_in=window.period) if in_flight else window
-
-
-def _amount(window: WindowState) -> int:
-    return window.limit or 0
-
-
-def _has_room(window: WindowState, need: Amounts) -> bool:
-    return window.left is None or window.left >= need.of(window.kind)
-
-
-def _unfit(window: WindowState, need: Amounts) -> str:
-    kind = window.kind.replace("_", " ")
-    return f"its quota is {describe(window)}, this request needs about {need.of(window.kind):,} {kind} at once"

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, LumniError, RateLimited, RequestTooLarge
-from lumni.quota.estimate import size_of
 from lumni.quota.learn import lessons
 from lumni.quota.lease import Lease
 from lumni.quota.model import MINUTE, Amounts, Correction, Draw, Refusal, Refused
@@ -28,9 +27,7 @@ class Turn:
     def __init__(self, quota: Quota, ticket: Ticket, body: Json) -> None:
         self._quota = quota
         self._ticket = ticket
-        self._size = size_of(body)
-        self._max_tokens: int | None = body.get("max_completion_tokens") or body.get("max_tokens")
-        self._choices: int = body.get("n") or 1
+        self._demand = quota.estimator.demand(body)
         self._lease: Lease | None = None
         self._began = 0.0
         self._probing = ""  # the deployment whose breaker waits for this request's call to decide
@@ -102,7 +99,7 @@ class Turn:
         """Settle with what an answer really used; ``counted_ago`` is how many seconds ago it began."""
         quota, self._probing = self._quota, ""
         quota.breakers.record(deployment.id, Outcome.OK)
-        quota.estimator.observe(deployment.model, self._size, usage, choices=self._choices)
+        quota.estimator.observe(deployment.model, self._demand.size, usage, choices=self._demand.choices)
         if (running := asyncio.get_running_loop().time() - self._began) >= counted_ago:
             quota.traffic.answered(deployment.id, running - counted_ago)
         else:  # a stream that was asked for again: its first content came from the call before
@@ -112,7 +109,11 @@ class Turn:
             return
         used = Amounts(1, usage.prompt_tokens, usage.completion_tokens)
         words = lessons(200, headers, now=quota.clock(), provider=deployment.provider)
-        if quota.pools.counts_max_tokens(deployment.id) and self._max_tokens is not None and not _says(words, "tokens"):
+        if (
+            quota.pools.counts_max_tokens(deployment.id)
+            and self._demand.max_tokens is not None
+            and not _says(words, "tokens")
+        ):
             used = used._replace(output_tokens=max(used.output_tokens, lease.reservation.draw.need.output_tokens))
         if _says(words, "requests"):
             quota.telling.add(deployment.id)
@@ -143,9 +144,7 @@ class Turn:
 
     def _draw(self, deployment: Deployment) -> Draw:
         pools, counts = self._quota.pools.of(deployment.id), self._quota.pools.counts_max_tokens(deployment.id)
-        need = self._quota.estimator.estimate(
-            deployment.model, self._size, max_tokens=self._max_tokens, choices=self._choices, counts_max_tokens=counts
-        )
+        need = self._demand.of(deployment.model, counts_max_tokens=counts)
         return Draw(deployment.id, pools, need)
 
     def _hold(self, deployment: Deployment, lease: Lease) -> bool:

@@ -41,9 +41,12 @@ class Audit:
         self, actor: Principal, action: str, subject: str, course: str | None = None, **details: Any
     ) -> None:
         """The same for what changed nothing, such as a look at content."""
+        await self._store.add(self.act(actor, action, subject, course, **details))
+
+    def act(self, actor: Principal, action: str, subject: str, course: str | None = None, **details: Any) -> Act:
+        """An entry for what is done now, to be stored with it. ``details`` must not tell who a student is."""
         told = {name: _plain(value) for name, value in details.items()}
-        act = Act(f"a-{token_hex(8)}", self._now(), actor.key_id, actor.role, action, subject, course, told)
-        await self._store.add(act)
+        return Act(f"a-{token_hex(8)}", self._now(), actor.key_id, actor.role, action, subject, course, told)
 
     async def list(
         self, actor: Principal, course: str | None = None, before: datetime | None = None, limit: int = 100

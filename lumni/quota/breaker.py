@@ -88,6 +88,11 @@ class Breakers:
         breaker = self._breakers.get(deployment)
         return breaker.state(self._clock()) if breaker else "closed"
 
+    @property
+    def all_closed(self) -> bool:
+        """Whether none keeps its deployment from being called, or will while nothing fails."""
+        return all(breaker.opened_at is None for breaker in self._breakers.values())
+
     def blocked(self, deployment: str) -> tuple[str, float] | None:
         """Why it can't be called, and for how many seconds; ``None`` when it can. Takes nothing."""
         breaker, now = self._breakers.get(deployment), self._clock()

@@ -48,6 +48,11 @@ def _size(value: Any) -> int:
     return 0 if value is None else 4
 
 
+def asked_tokens(body: Mapping[str, Any]) -> int | None:
+    """The most tokens of output that the client wants."""
+    return body.get("max_completion_tokens") or body.get("max_tokens")
+
+
 @dataclass(slots=True)
 class _Model:
     """Moving mean and variance of tokens a byte, and the latest completion lengths, sorted and in order."""
@@ -81,11 +86,40 @@ class _Model:
         return self.lengths[ceil(QUANTILE * seen) - 1]
 
 
+class Demand:
+    """What one request takes, by the model that serves it: many deployments serve the same. Made by an estimator."""
+
+    def __init__(self, estimator: "Estimator", size: int, max_tokens: int | None, choices: int) -> None:
+        self._estimator = estimator
+        self.size = size
+        self.max_tokens = max_tokens
+        self.choices = choices
+        self._known: dict[tuple[str, bool], Amounts] = {}
+
+    def of(self, model: str, *, counts_max_tokens: bool) -> Amounts:
+        """As :meth:`Estimator.estimate` says at the first time that it is asked."""
+        key = (model, counts_max_tokens)
+        need = self._known.get(key)
+        if need is None:
+            need = self._known[key] = self._estimator.estimate(
+                model,
+                self.size,
+                max_tokens=self.max_tokens,
+                choices=self.choices,
+                counts_max_tokens=counts_max_tokens,
+            )
+        return need
+
+
 class Estimator:
     """Token estimates of every model (any name: a deployment's ``model``), better with every answer."""
 
     def __init__(self) -> None:
         self._models: dict[str, _Model] = {}
+
+    def demand(self, body: Mapping[str, Any]) -> Demand:
+        """What OpenAI's chat ``body`` takes."""
+        return Demand(self, size_of(body), asked_tokens(body), body.get("n") or 1)
 
     def estimate(
         self, model: str, size: int, *, max_tokens: int | None = None, choices: int = 1, counts_max_tokens: bool = False

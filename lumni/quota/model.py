@@ -38,6 +38,17 @@ class Amounts(NamedTuple):
             return self.input_tokens + self.output_tokens
         return self.input_tokens if kind == "input_tokens" else self.output_tokens
 
+    @property
+    def by_kind(self) -> dict[Kind, int]:
+        """All that :meth:`of` would say."""
+        requests, prompt, completion = self
+        return {
+            "requests": requests,
+            "tokens": prompt + completion,
+            "input_tokens": prompt,
+            "output_tokens": completion,
+        }
+
     def plus(self, other: "Amounts") -> "Amounts":
         return Amounts(self[0] + other[0], self[1] + other[1], self[2] + other[2])
 
@@ -139,8 +150,7 @@ def transit_ms(windows: Iterable[Window]) -> int:
     return min([TRANSIT_MS, *(window.period_ms // 10 for window in windows if window.lands)])
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """One candidate: calling ``deployment`` takes ``need`` from every one of ``pools``."""
 
     deployment: str

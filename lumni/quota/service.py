@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.quota.backoff import Backoff
@@ -16,8 +16,9 @@ from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowStat
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
 from lumni.quota.resilient import ResilientStore
+from lumni.quota.standing import Standing, Standings
 from lumni.quota.store import Store
-from lumni.quota.strategies import headroom, sustainable
+from lumni.quota.strategies import headroom
 from lumni.quota.traffic import Traffic
 from lumni.types import Outcome
 
@@ -25,31 +26,6 @@ logger = logging.getLogger(__name__)
 
 PRESSED = 0.5  # of what can be sustained: a class doesn't come evenly, and what is lost before it comes is missing then
 GLANCE = 1.0  # seconds for which what was read of the pools is good enough to rank by; reserving is always exact
-
-
-State = Literal["available", "exhausted", "broken"]
-
-
-class Standing(NamedTuple):
-    """What is known of a deployment now.
-
-    ``headroom`` is the part of its scarcest window that is left, in [0, 1]: 0 is no obstacle, a request may wait for
-    its turn. ``blocked`` says why it can't be called at all, ``until`` for how many seconds. ``since`` is the Unix time
-    at which its state was first seen.
-    """
-
-    headroom: float = 1.0
-    blocked: str = ""
-    until: float | None = None
-    windows: tuple[WindowState, ...] = ()
-    since: float | None = None
-
-    @property
-    def state(self) -> State:
-        if self.blocked:
-            return "broken"
-        spent = any(window.left == 0 and window.period > AT_ONCE for window in self.windows)
-        return "exhausted" if spent else "available"
 
 
 @dataclass
@@ -74,21 +50,22 @@ class Quota:
     _states: dict[str, tuple[str, float]] = field(default_factory=dict)  # and since when
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
+    _standings: Standings = field(init=False)
+    _stood_by: Mapping[str, tuple[WindowState, ...]] | None = None  # what was seen for them, while no breaker is open
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def standings(self) -> Mapping[str, Standing]:
-        """How each enabled deployment stands, quotas as of the last second."""
-        seen = await self._glance()
-        return {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+    async def standings(self) -> Standings:
+        """How each enabled deployment stands, quotas as of the last second: the same object while nothing changes."""
+        seen, calm = await self._glance(), self.breakers.all_closed
+        if seen is not self._stood_by or not calm:
+            found = {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+            self._standings = Standings(found, self.pools)
+            self._stood_by = seen if calm else None
+        return self._standings
 
-    def pressed(self, standings: Mapping[str, Standing], need: Amounts) -> bool:
+    def pressed(self, standings: Standings, need: Amounts) -> bool:
         """Whether requests come faster than half of what the accounts can sustain, if each takes ``need``."""
-        supply = 0.0
-        for id_, standing in standings.items():
-            pools = self.pools.of(id_)
-            sharing = max((len(self.pools.deployments(pool.id)) for pool in pools), default=1)
-            supply += sustainable(standing.windows, need) / sharing
-        return self.traffic.demand(self.clock()) > PRESSED * supply
+        return self.traffic.demand(self.clock()) > PRESSED * standings.supply(need)
 
     @property
     def stranded(self) -> bool:

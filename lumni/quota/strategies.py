@@ -3,12 +3,12 @@
 Every order is total and stable: equal candidates keep the order in which they came (the plan's).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import expm1, inf, log
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from lumni.quota.model import HOUR, ONE_REQUEST, Amounts, WindowState
+from lumni.quota.model import HOUR, ONE_REQUEST, Amounts, Kind, WindowState
 
 Strategy = Literal["priority", "round_robin", "least_used", "least_latency", "lowest_cost", "quality", "adaptive"]
 
@@ -76,7 +76,37 @@ def shadow_price(windows: Sequence[WindowState], need: Amounts) -> float:
     least value L to the greatest U as the knapsack fills; it is within ln(U / L) + 1 of a clairvoyant one. Here the
     value is ``gain * quality``, and 1 is the greatest that it can be.
     """
-    return max((_price(window, need) for window in windows), default=0.0)
+    return weigh(gauges_of(windows), need.by_kind)[1]
+
+
+class Gauge(NamedTuple):
+    """A window as far as no request changes it: ``left`` of ``limit``, and the part of its period until it is new."""
+
+    kind: Kind
+    limit: int
+    left: int
+    time: float
+
+
+def gauges_of(windows: Iterable[WindowState]) -> tuple[Gauge, ...]:
+    """Those of the windows that may be short: with a known limit, or refused by their provider."""
+    return tuple(
+        Gauge(window.kind, window.limit or 0, left, min(1.0, window.reset_in / window.period))
+        for window in windows
+        if (left := window.left) is not None
+    )
+
+
+def weigh(gauges: Iterable[Gauge], takes: Mapping[Kind, int]) -> tuple[float, float]:
+    """:func:`headroom` and :func:`shadow_price` in one go, for a need by its kinds."""
+    scarcest, price = 1.0, 0.0
+    for kind, limit, left, time in gauges:
+        part = (left - takes[kind]) / limit if left > takes[kind] else 0.0
+        if part < scarcest:
+            scarcest = part
+        if part < time:
+            price = max(price, scarcity(1 - part / time))
+    return scarcest, price
 
 
 def perishing(windows: Sequence[WindowState]) -> float:
@@ -94,31 +124,14 @@ def sustainable(windows: Sequence[WindowState], need: Amounts) -> float:
 
 
 def _perishing(window: WindowState) -> float:
-    left = _left_part(window, ONE_REQUEST)
     if window.period <= SHORT and not window.blocked_in:
         return 1.0  # as old as what is known of it
-    return left
+    return headroom([window], ONE_REQUEST)
 
 
 def headroom(windows: Sequence[WindowState], need: Amounts) -> float:
     """The scarcest window's part that is left after ``need``, in [0, 1]; 0 when it doesn't fit, 1 without limits."""
-    return min((_left_part(window, need) for window in windows), default=1.0)
-
-
-def _left_part(window: WindowState, need: Amounts) -> float:
-    if window.blocked_in > 0:
-        return 0.0
-    if window.left is None or window.limit is None:
-        return 1.0
-    return max(0, window.left - need.of(window.kind)) / window.limit if window.limit else 0.0
-
-
-def _price(window: WindowState, need: Amounts) -> float:
-    left = _left_part(window, need)
-    time = min(1.0, window.reset_in / window.period)
-    if left >= time:
-        return 0.0
-    return scarcity(1 - left / time)
+    return weigh(gauges_of(windows), need.by_kind)[0]
 
 
 def scarcity(behind: float) -> float:

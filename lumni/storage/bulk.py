@@ -1,15 +1,35 @@
 """Many rows in one statement, on either database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import asyncpg
+import orjson
 from sqlalchemy import JSON, Boolean, Column, DateTime, Double, Integer, Numeric, Table, Text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lumni.storage.engine import dump_json
 from lumni.storage.rows import Row
+
+
+async def copy_in(connection: AsyncConnection, parts: Mapping[Table, Sequence[Row]]) -> bool:
+    """Add the rows of all these tables by PostgreSQL's ``COPY``; ``False`` if one is there already: then none is added.
+
+    Rows have a value for every column. Raises the driver's own errors.
+    """
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    try:
+        async with connection.begin_nested():
+            for table, rows in parts.items():
+                values = zip(*(_array(column, rows) for column in table.columns), strict=True)
+                names = [column.name for column in table.columns]
+                await driver.copy_records_to_table(table.name, records=values, columns=names)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
 async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> set[Any]:
@@ -31,10 +51,11 @@ def _key(table: Table) -> Column[Any]:
 @cache
 def _from_arrays(table: Table) -> str:
     """One array a column instead of one parameter a value: what PostgreSQL reads fastest short of COPY, which can't
-    leave out what is there already."""
+    leave out what is there already.
+    """
     names = ", ".join(column.name for column in table.columns)
     parameters = ", ".join(f"${n}::{_sent_as(column)}[]" for n, column in enumerate(table.columns, start=1))
-    values = ", ".join(f"{c.name}::jsonb" if isinstance(c.type, JSON) else c.name for c in table.columns)
+    values = ", ".join(f"{c.name}::{_json_as(c)}" if isinstance(c.type, JSON) else c.name for c in table.columns)
     return (
         f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({parameters}) AS given ({names}) "  # noqa: S608
         f"ON CONFLICT DO NOTHING RETURNING {_key(table).name}"
@@ -44,8 +65,16 @@ def _from_arrays(table: Table) -> str:
 def _array(column: Column[Any], rows: Sequence[Row]) -> list[Any]:
     values = [row[column.name] for row in rows]
     if isinstance(column.type, JSON):
-        return [None if value is None and column.nullable else dump_json(value) for value in values]
+        # ``bytes`` are JSON already.
+        written = [
+            value if type(value) is bytes else None if value is None else orjson.dumps(value) for value in values
+        ]
+        return [None if value is None else value.decode() for value in written]
     return values
+
+
+def _json_as(column: Column[Any]) -> str:
+    return "jsonb" if isinstance(column.type.dialect_impl(_POSTGRESQL), JSONB) else "json"
 
 
 def _sent_as(column: Column[Any]) -> str:
@@ -57,6 +86,7 @@ def _sent_as(column: Column[Any]) -> str:
     raise TypeError(f"{column} is of no kind that can be sent as an array")
 
 
+_POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 _KINDS: tuple[tuple[type, str], ...] = (
     (JSON, "text"),
     (DateTime, "timestamptz"),

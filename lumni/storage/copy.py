@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 from sqlalchemy import JSON, ColumnElement, Integer, Table, and_, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from lumni.storage import rollup
+from lumni.storage import months, rollup
 from lumni.storage.bulk import insert_new
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
@@ -44,6 +45,7 @@ async def copy(source: Database, target: Database, progress: Callable[[int], Non
     ``progress`` is told the number of rows of each page that is done. Sums are made in the target from the records that
     are new to it. Raises :class:`CopyDiffers`, and the databases' own errors.
     """
+    await months.make(target.engine, datetime.now(UTC), await months.found(source.engine))
     done = []
     for table in metadata.sorted_tables:
         if table in _MADE_THERE:

@@ -1,6 +1,7 @@
 """The database as the rest of the program sees it: opened once, asked through repositories, closed at the end."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import text
@@ -8,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lumni.settings import Settings
-from lumni.storage import migrate
+from lumni.storage import migrate, months
 from lumni.storage.audit import AuditRepository
 from lumni.storage.contents import ContentRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
@@ -46,6 +47,7 @@ class Database:
             if engine.dialect.name == "sqlite":
                 await _prepare_sqlite(engine)
             await migrate.upgrade(engine)
+            await months.make_if_allowed(engine, datetime.now(UTC))
         except CONNECTION_ERRORS as error:
             await engine.dispose()
             raise unavailable(error, database.address) from error

@@ -3,6 +3,7 @@
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 REFUSALS = frozenset({"22", "23", "54"})  # SQLSTATE classes: data exception, integrity violation, program limit
+NO_PARTITION = "23514"  # check violation: we have no checks, but a partition may be made between routing and storing
 
 
 class StorageError(Exception):
@@ -36,11 +37,14 @@ def sqlstate(error: BaseException) -> str | None:
 
 def refuses_data(error: Exception) -> bool:
     """Whether the data are at fault, and not the connection, the disk or the schema."""
-    if isinstance(error, DataError | IntegrityError):
+    code = sqlstate(error) or ""
+    if code == NO_PARTITION:
+        return False
+    if isinstance(error, DataError | IntegrityError) or code[:2] in REFUSALS:
         return True
     if isinstance(error, DBAPIError):
         cause = error.orig.__cause__ if error.orig is not None else None
-        return (sqlstate(error) or "")[:2] in REFUSALS or isinstance(cause, ValueError)
+        return isinstance(cause, ValueError)
     return isinstance(error, StatementError | TypeError | ValueError | AttributeError | OverflowError)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from lumni.storage.rows import INT32, Row, clean_int, clean_json, request_row
+from lumni.storage.rows import INT32, INT64, Row, clean_int, clean_json, request_row
 from lumni.storage.tables import requests
 from lumni.types import RequestRecord
 
@@ -57,12 +57,15 @@ def row_of(line: bytes) -> Row:
         # NaN and infinity are null in JSON, and these columns are never empty.
         row["latency_ms"] = row["latency_ms"] or 0.0
         row["queued_ms"] = row["queued_ms"] or 0.0
-        row["factors"] = {name: weight or 0.0 for name, weight in row["factors"].items()}
+        if None in row["factors"].values():
+            row["factors"] = {name: weight or 0.0 for name, weight in row["factors"].items()}
         for attempt in row["attempts"]:
             attempt["started_ms"] = attempt["started_ms"] or 0.0
             attempt["duration_ms"] = attempt["duration_ms"] or 0.0
+            if not -INT64 <= (attempt["status"] or 0) <= INT64:
+                attempt["status"] = clean_int(attempt["status"])
         for name in _COUNTS:
-            if row[name] is not None:
+            if not -INT64 <= (row[name] or 0) <= INT64:
                 row[name] = clean_int(row[name])
         row["status"] = clean_int(row["status"], INT32)
     except (KeyError, TypeError, AttributeError) as error:

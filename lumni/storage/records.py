@@ -1,12 +1,13 @@
 """The repository of request records: the only SQL about them."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lumni.storage import rollup
-from lumni.storage.bulk import insert_new
+from lumni.storage.bulk import copy_in, insert_new
 from lumni.storage.errors import RecordsRefused, refuses_data
 from lumni.storage.rows import Row, classification_row, clean_text, record_of, request_row, selection_row
 from lumni.storage.tables import model_selections, requests, task_classifications
@@ -46,13 +47,16 @@ class RecordRepository:
 
     async def _add(self, rows: Sequence[Row]) -> int:
         async with self._engine.begin() as connection:
-            new = await insert_new(connection, requests, rows)
-            fresh = [row for row in rows if row["request_id"] in new]
-            for table, make in ((task_classifications, classification_row), (model_selections, selection_row)):
-                if details := [detail for row in fresh if (detail := make(row)) is not None]:
-                    await insert_new(connection, table, details)
+            if connection.dialect.name == "postgresql" and await copy_in(connection, _parts(rows)):
+                fresh = rows
+            else:
+                new = await insert_new(connection, requests, rows)
+                fresh = [row for row in rows if row["request_id"] in new]
+                for table, details in _parts(fresh).items():
+                    if table is not requests:
+                        await insert_new(connection, table, details)
             await rollup.add(connection, fresh)
-        return len(new)
+        return len(fresh)
 
     async def get(self, request_id: str) -> RequestRecord | None:
         """The record of one request."""
@@ -79,4 +83,12 @@ def _once(rows: Sequence[Row]) -> list[Row]:
     by_id: dict[str, Row] = {}
     for row in rows:
         by_id.setdefault(row["request_id"], row)
-    return [by_id[request_id] for request_id in sorted(by_id)]
+    return sorted(by_id.values(), key=itemgetter("created_at", "request_id"))
+
+
+def _parts(rows: Sequence[Row]) -> dict[Table, Sequence[Row]]:
+    """These rows of ``requests`` with the rows that go with them, by table; no empty ones."""
+    classified = [detail for row in rows if (detail := classification_row(row)) is not None]
+    selected = [detail for row in rows if (detail := selection_row(row)) is not None]
+    parts: dict[Table, Sequence[Row]] = {requests: rows, task_classifications: classified, model_selections: selected}
+    return {table: part for table, part in parts.items() if part}

@@ -6,9 +6,10 @@ an hour, because days and months of every time zone of today begin at the border
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, case, cast, func, literal
+from sqlalchemy import BigInteger, Insert, Integer, case, cast, func, literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
@@ -55,25 +56,30 @@ def rolled_up(rows: Iterable[Mapping[str, Any]], sign: int = 1) -> dict[Key, Fig
     refusals. A request that nothing answered counts with no provider, and there what went wrong before any call.
     """
     sums: dict[Key, Figures] = {}
-
-    def at(row: Mapping[str, Any], provider: str | None, model: str | None) -> Figures:
-        key = (bucket(row["created_at"]), provider or "", model or "", row["course"] or "")
-        return sums.setdefault(key, dict.fromkeys(FIGURES, 0))
-
+    quarters: dict[datetime, datetime] = {}
     for row in rows:
-        answered = at(row, row["provider"], row["model"])
+        moment = row["created_at"].replace(second=0, microsecond=0)
+        if (quarter := quarters.get(moment)) is None:
+            quarter = quarters[moment] = bucket(moment)
+        course = row["course"] or ""
+        key = (quarter, row["provider"] or "", row["model"] or "", course)
+        if (answered := sums.get(key)) is None:
+            answered = sums[key] = dict.fromkeys(FIGURES, 0)
+        asked, got, price = row["prompt_tokens"], row["completion_tokens"], row["list_cost"]
         answered["requests"] += 1
-        answered["prompt_tokens"] += row["prompt_tokens"]
-        answered["completion_tokens"] += row["completion_tokens"]
-        answered["tokens"] += row["prompt_tokens"] + row["completion_tokens"]
+        answered["prompt_tokens"] += asked
+        answered["completion_tokens"] += got
+        answered["tokens"] += asked + got
         answered["cached"] += bool(row["cached"])
-        answered["list_cost"] += row["list_cost"] or 0
+        answered["list_cost"] += price or 0
         answered["billed_cost"] += row["billed_cost"] or 0
-        answered["unpriced"] += is_unpriced(row)
+        answered["unpriced"] += price is None and bool(asked or got)
         answered["latency_ms"] += round(row["latency_ms"])
         for attempt in row["attempts"]:
             if attempt["outcome"] != Outcome.SKIPPED:
-                called = at(row, attempt["provider"], attempt["model"])
+                key = (quarter, attempt["provider"] or "", attempt["model"] or "", course)
+                if (called := sums.get(key)) is None:
+                    called = sums[key] = dict.fromkeys(FIGURES, 0)
                 called["calls"] += 1
                 _count(called, attempt["outcome"])
         if not row["attempts"]:
@@ -81,11 +87,6 @@ def rolled_up(rows: Iterable[Mapping[str, Any]], sign: int = 1) -> dict[Key, Fig
     if sign != 1:
         return {key: {name: sign * value for name, value in figures.items()} for key, figures in sums.items()}
     return sums
-
-
-def is_unpriced(row: Mapping[str, Any]) -> bool:
-    """Whether a request had tokens whose price nobody knows."""
-    return row["list_cost"] is None and bool(row["prompt_tokens"] or row["completion_tokens"])
 
 
 def _count(figures: Figures, outcome: str) -> None:
@@ -109,12 +110,18 @@ async def add(connection: AsyncConnection, rows: Iterable[Mapping[str, Any]], si
         }
         for key, figures in sorted(sums.items())
     ]
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(usage_metrics)
-    summed = {name: _held(usage_metrics.c[name], insert.excluded[name], connection.dialect.name) for name in FIGURES}
+    await connection.execute(_added(connection.dialect.name), values)
+
+
+@cache
+def _added(dialect: str) -> Insert:
+    """Adds figures to those that are there."""
+    insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(usage_metrics)
+    summed = {name: _held(usage_metrics.c[name], insert.excluded[name], dialect) for name in FIGURES}
     usd = summed["list_cost"] / literal(float(NANO_PER_USD))
     summed["cost_usd"] = case((usd > LARGEST_USD, LARGEST_USD), (usd < 0, 0.0), else_=usd)
-    await connection.execute(insert.on_conflict_do_update(index_elements=KEY, set_=summed), values)
+    added: Insert = insert.on_conflict_do_update(index_elements=KEY, set_=summed)
+    return added
 
 
 def _held(old: ColumnElement[int], new: ColumnElement[int], dialect: str) -> ColumnElement[int]:

@@ -55,6 +55,8 @@ metadata = MetaData(
     }
 )
 
+# On PostgreSQL, requests, task_classifications and model_selections have a partition a month (lumni.storage.months) and
+# the moment in their primary keys. It is part of a record: the same request always comes with the same one.
 requests = Table(
     "requests",
     metadata,
@@ -93,7 +95,9 @@ requests = Table(
     Column("queued_ms", Double, nullable=False, server_default="0"),
     Column("ttft_ms", Double),
     Column("attempts", _json(), nullable=False),
-    Column("decision", _json(none_as_null=True)),
+    # Not JSONB: it is the larger part of a record and read whole or not at all; to make a tree of it takes PostgreSQL
+    # longer than all the rest of the row.
+    Column("decision", JSON(none_as_null=True)),
     Column("prompt", Text),
     Column("experiment", Text),
     Column("variant", Text),
@@ -106,7 +110,7 @@ requests = Table(
 task_classifications = Table(
     "task_classifications",
     metadata,
-    Column("request_id", ForeignKey("requests.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("request_id", Text, primary_key=True),
     Column("task_type", Text, nullable=False),
     Column("confidence", Numeric(3, 2, asdecimal=False)),
     Column("factors", _json(), nullable=False),
@@ -127,7 +131,7 @@ feedback = Table(
 model_selections = Table(
     "model_selections",
     metadata,
-    Column("request_id", ForeignKey("requests.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("request_id", Text, primary_key=True),
     Column("task_type", Text),
     Column("selected_provider", Text, nullable=False),
     Column("selected_model", Text, nullable=False),

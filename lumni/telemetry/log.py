@@ -5,64 +5,33 @@ A request is told of by events with its id: ``request_received``; then ``respons
 """
 
 import logging
-import re
 import sys
 import zlib
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import TextIO
 
 import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from lumni.catalogue.model import Catalogue
 from lumni.money import to_usd
 from lumni.settings import Settings
 from lumni.telemetry.names import Names
+from lumni.telemetry.scrubber import Scrubber
 from lumni.types import ChatRequest, Json, Outcome, RequestRecord
 
-logger = logging.getLogger("lumni.requests")
+# Until `configure` has run nothing is told of requests, as with `logging`.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+events = structlog.get_logger()
 
-REDACTED = "[redacted]"
-SHORTEST_SECRET = 8  # characters: what is shorter would turn up in words
-# What looks like a credential, whoever's it is: in headers, in addresses, and by the prefixes that providers use.
-SUSPICIOUS = (
-    r"(?i:bearer\s+)[\w.~+/=-]{8,}"
-    r"|(?i:\b(?:api[_-]?key|key|token|password)=)[^\s&\"']{4,}"
-    r"|\b(?:lumni-|sk-|gsk_|pk-|pk_|csk-|ghp_|github_pat_|hf_|nvapi-|AIza|xai-)[\w-]{16,}"
-    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
-)
 EVENTS = {Outcome.OK: "response_generated", Outcome.CACHED: "cache_hit", Outcome.RATE_LIMITED: "rate_limit_exceeded"}
-
-
 ORDINARY = frozenset({"request_received", "response_generated", "cache_hit", "cost_tracked"})
-
-
-class Sampling(logging.Filter):
-    """Lets pass a ``share`` of the requests that go well, each with all its events; what went wrong passes always."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self._below = int(share * 2**32)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name != logger.name or record.msg not in ORDINARY:
-            return True
-        request_id = str(getattr(record, "fields", {}).get("request_id"))
-        return zlib.crc32(request_id.encode()) < self._below
-
-
-def event(name: str, fields: Mapping[str, object]) -> None:
-    """Log something that happened to a request. Where in the code is told by the event: nobody looks for the line."""
-    if logger.isEnabledFor(logging.INFO):
-        record = logging.LogRecord(logger.name, logging.INFO, __file__, 0, name, (), None)
-        record.fields = fields
-        logger.handle(record)
 
 
 def received(request: ChatRequest) -> None:
     """Log that a request of a known caller has arrived."""
-    about = {"request_id": request.request_id, "surface": request.surface, "stream": request.stream}
-    event("request_received", about)
+    events.info("request_received", request_id=request.request_id, surface=request.surface, stream=request.stream)
 
 
 class LogSink:
@@ -72,13 +41,13 @@ class LogSink:
         self._names = Names(catalogue)
 
     def write(self, record: RequestRecord) -> None:
-        if not logger.isEnabledFor(logging.INFO):
+        if not events.is_enabled_for(logging.INFO):
             return
-        event(EVENTS.get(record.outcome, "request_failed"), self._told(record))
+        events.info(EVENTS.get(record.outcome, "request_failed"), **self._told(record))
         if record.list_cost is not None and record.billed_cost is not None:
             list_cost, billed = (f"{to_usd(cost):f}" for cost in (record.list_cost, record.billed_cost))
             costs = {"list_cost_usd": list_cost, "billed_cost_usd": billed}
-            event("cost_tracked", {"request_id": record.request_id, "deployment": record.deployment, **costs})
+            events.info("cost_tracked", request_id=record.request_id, deployment=record.deployment, **costs)
 
     def _told(self, record: RequestRecord) -> Json:
         told: Json = {
@@ -107,62 +76,29 @@ class LogSink:
         return told
 
 
-class Scrubber:
-    """Takes secrets out of text: those that are known, and what looks like one."""
+class Sampling:
+    """Lets pass a ``share`` of the requests that go well, each with all its events; what went wrong passes always."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._known: set[str] = set()
-        self.add(secrets)
+    def __init__(self, share: float) -> None:
+        self._below = int(share * 2**32)
 
-    def add(self, secrets: Iterable[str]) -> None:
-        """Know these too from now on."""
-        self._known |= {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        known = sorted(self._known, key=len, reverse=True)
-        self._pattern = re.compile("|".join([*map(re.escape, known), SUSPICIOUS]))
-
-    def __call__(self, text: str) -> str:
-        return self._pattern.sub(REDACTED, text)
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if event["event"] in ORDINARY and zlib.crc32(event["request_id"].encode()) >= self._below:
+            raise structlog.DropEvent
+        return event
 
 
-class ConsoleFormatter(logging.Formatter):
-    """``time LEVEL logger: event name=value …``. What isn't made of an event's own fields goes through ``scrub``."""
+class Scrubbed:
+    """Takes secrets out of what others tell: messages, exceptions, stacks."""
 
-    def __init__(self, scrub: Scrubber, who: str = "") -> None:
-        super().__init__(f"%(asctime)s %(levelname)s{who} %(name)s: %(message)s")
+    def __init__(self, scrub: Scrubber) -> None:
         self._scrub = scrub
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's own name)
-        fields: Mapping[str, object] = getattr(record, "fields", {})
-        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return line if hasattr(record, "fields") else self._scrub(line)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time`` (UTC), ``level``, ``logger``, ``event`` and the event's own fields.
-
-    All text but these goes through ``scrub``.
-    """
-
-    def __init__(self, scrub: Scrubber, worker: int | None = None) -> None:
-        super().__init__()
-        self._scrub = scrub
-        self._common: Json = {} if worker is None else {"worker": worker}
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: Json = {"time": moment, "level": record.levelname, "logger": record.name, **self._common}
-        if (fields := getattr(record, "fields", None)) is not None:
-            line |= {"event": record.msg, **fields}
-        else:
-            line["event"] = self._scrub(record.getMessage())
-        if record.exc_info:
-            line["exception"] = self._scrub(self.formatException(record.exc_info))
-        if record.stack_info:
-            line["stack"] = self._scrub(self.formatStack(record.stack_info))
-        return orjson.dumps(line, default=str).decode()
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for name in ("event", "exception", "stack"):
+            if name in event:
+                event[name] = self._scrub(event[name])
+        return event
 
 
 def configure(settings: Settings, worker: int | None = None, stream: TextIO | None = None) -> Scrubber:
@@ -170,32 +106,65 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
 
     Tell the scrubber that is returned of secrets that the settings don't hold.
     """
-    scrub = Scrubber(_secrets(settings))
-    who = "" if worker is None else f" worker {worker}"
-    handler = logging.StreamHandler(stream or sys.stderr)
+    scrub, stream = Scrubber.of(settings), stream or sys.stderr
+    level = logging.getLevelName(settings.log_level)
+    common: Mapping[str, object] = {} if worker is None else {"worker": worker}
+    finish: list[Processor] = [
+        structlog.processors.TimeStamper("iso", utc=True, key="time"),
+        _adding(common),
+        _renderer(settings, stream),
+    ]
+    structlog.configure(
+        processors=[
+            Sampling(settings.log_sampling),
+            structlog.processors.add_log_level,
+            _adding({"logger": "lumni.requests"}),
+            *finish,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+    )
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        JsonFormatter(scrub, worker) if settings.log_format == "json" else ConsoleFormatter(scrub, who)
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.StackInfoRenderer(),
+                structlog.processors.format_exc_info,
+                Scrubbed(scrub),
+                *finish,
+            ]
+        )
     )
-    if settings.log_sampling < 1:
-        handler.addFilter(Sampling(settings.log_sampling))
     # What libraries tell when they are debugged is what they were given: statements with their values, bodies.
-    logging.basicConfig(
-        level=max(logging.INFO, logging.getLevelName(settings.log_level)), handlers=[handler], force=True
-    )
-    logging.getLogger("lumni").setLevel(settings.log_level)
+    logging.basicConfig(level=max(logging.INFO, level), handlers=[handler], force=True)
+    logging.getLogger("lumni").setLevel(level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
     return scrub
 
 
-def secrets_of(catalogue: Catalogue) -> list[str]:
-    """The providers' keys."""
-    return [str(one.params["api_key"]) for one in catalogue.deployments if one.params.get("api_key")]
+def _adding(fields: Mapping[str, object]) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.update(fields)
+        return event
+
+    return add
 
 
-def _secrets(settings: Settings) -> list[str]:
-    given: list[Any] = [settings.unified_api_key, settings.portkey_api_key]
-    given += [settings.alert_webhook_url, settings.alert_slack_url, settings.alert_smtp_url]
-    given.append(settings.otel_exporter_otlp_headers)
-    given += [provider.api_key for provider in settings.providers.values()]
-    return [secret.get_secret_value() for secret in given if secret is not None]
+def _renderer(settings: Settings, stream: TextIO) -> Processor:
+    if settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty()):
+        return structlog.processors.JSONRenderer(_json)
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,  # the others tell the values of variables
+        pad_event_to=0,
+        timestamp_key="time",
+        sort_keys=False,
+    )
+
+
+def _json(event: Json, **_: object) -> str:
+    return orjson.dumps(event, default=str).decode()

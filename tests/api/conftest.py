@@ -18,13 +18,13 @@ QUESTION = [{"role": "user", "content": "What is a list?"}]
 def http(lab_gateway: Gateway) -> Iterator[httpx.Client]:
     """A client with the key."""
     headers = {"authorization": f"Bearer {lab_gateway.key}"}
-    with httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=120) as client:
         yield client
 
 
 @pytest.fixture
 def anonymous(lab_gateway: Gateway) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=lab_gateway.url, timeout=60) as client:
+    with httpx.Client(base_url=lab_gateway.url, timeout=120) as client:
         yield client
 
 
@@ -34,7 +34,7 @@ def records_of(lab_gateway: Gateway) -> Callable[[str], list[Row]]:
     return lambda client_id: read_records(lab_gateway, client_id)
 
 
-def read_records(gateway: Gateway, client_id: str, seconds: float = 15.0) -> list[Row]:
+def read_records(gateway: Gateway, client_id: str, seconds: float = 120.0) -> list[Row]:
     deadline = time.monotonic() + seconds
     while True:
         connection = sqlite3.connect(gateway.database)

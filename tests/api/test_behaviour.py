@@ -101,7 +101,7 @@ def test_errors_have_ids_too(anonymous: httpx.Client) -> None:
 def raw(gateway: Gateway, request: bytes) -> bytes:
     """What comes back for these bytes, up to the end of the first answer's head."""
     host, port = gateway.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=120) as connection:
         connection.sendall(request)
         answer = b""
         while b"\r\n\r\n" not in answer and (more := connection.recv(65536)):
@@ -128,7 +128,7 @@ def test_too_large_a_body_is_refused(strict_gateway: Gateway, chunked: bool) -> 
         strict_gateway.url + CHAT,
         content=iter([content[:9000], content[9000:]]) if chunked else content,
         headers={"authorization": f"Bearer {strict_gateway.key}", "x-request-id": mine},
-        timeout=30,
+        timeout=120,
     )
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "request_too_large"

@@ -92,7 +92,7 @@ def test_an_interrupted_run_ends_all_that_it_started(tmp_path: Path, number: sig
         bench.send_signal(number)
         time.sleep(0.05)
         bench.send_signal(number)
-        assert bench.wait(60) == code
+        assert bench.wait(120) == code
     finally:
         bench.kill()
         bench.wait()

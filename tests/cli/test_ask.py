@@ -12,7 +12,7 @@ def ask(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "lumni", "ask", *arguments],
-        cwd=directory, env=environ, capture_output=True, text=True, timeout=120, check=False,
+        cwd=directory, env=environ, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ def explain(directory: Path, *arguments: str, **environ: str) -> subprocess.Comp
     return subprocess.run(
         [sys.executable, "-m", "lumni", "explain", *arguments],
         cwd=directory, env={"PYTHONUTF8": "1", "COLUMNS": "120", **inherited, **environ},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("quota"), MODELS, NUM_RETRIES="0") as gateway:
         body = {"model": "alone", "messages": [{"role": "user", "content": "What is a list?"}]}
         headers = {"authorization": f"Bearer {gateway.key}"}
-        httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=60)
+        httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=120)
         yield gateway
 
 
@@ -99,7 +99,7 @@ def test_watching_looks_again_until_it_is_interrupted(gateway: Gateway) -> None:
         looks = [json.loads(watch.stdout.readline()) for _ in range(2)]
         watch.send_signal(signal.SIGINT)
         watch.stdout.read()
-        assert watch.wait(20) == 0
+        assert watch.wait(120) == 0
     assert all(look["data"] and look["waiting"] == 0 for look in looks)
 
 

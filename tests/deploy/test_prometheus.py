@@ -75,7 +75,7 @@ lumni_settings:
 
 async def course_key(url: str, key: str) -> str:
     """A key of a course that has a budget."""
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120) as client:
         for path, body in (
             ("/admin/courses", {"id": "cs1"}),
             ("/admin/courses/cs1/budgets", {"unit": "tokens", "amount": 1_000_000}),
@@ -89,7 +89,7 @@ async def course_key(url: str, key: str) -> str:
 
 async def load(url: str, key: str, shared: str) -> None:
     """Some rounds of what a class does, a second and more apart, so that each is seen in several scrapes."""
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120) as client:
 
         async def ask(model: str, key: str = key, **more: Any) -> None:
             body = {"model": model, "messages": [{"role": "user", "content": "What is 6 times 7?"}], **more}
@@ -146,13 +146,13 @@ async def test_dashboards_and_database_agree(lumni: tuple[Gateway, str]) -> None
         finally:
             await connection.close()
         assert not await prometheus.query('ALERTS{alertname="LumniQuotaOverrun"}')
-    text = httpx.get(f"{gateway.url}/metrics", headers={"x-api-key": gateway.key}, timeout=60).text
+    text = httpx.get(f"{gateway.url}/metrics", headers={"x-api-key": gateway.key}, timeout=120).text
     lint = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
     assert (lint.returncode, lint.stdout + lint.stderr) == (0, "")
 
 
 async def records_written(gateway: Gateway) -> None:
-    async with asyncio.timeout(60), httpx.AsyncClient(headers={"x-api-key": gateway.key}, timeout=60) as client:
+    async with asyncio.timeout(120), httpx.AsyncClient(headers={"x-api-key": gateway.key}, timeout=120) as client:
         while (await client.get(f"{gateway.url}/v1/metrics/summary")).json()["resources"]["unwritten_records"]:
             await asyncio.sleep(0.05)
 

@@ -57,7 +57,7 @@ def session_stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
             ]
         config = "model_list:" + "".join(entries) + "\n"
         with Gateway(tmp_path_factory.mktemp("faults"), config, **TIMES) as gateway:
-            client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=20)
+            client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=120)
             with client:
                 yield Stage(gateway, client, LLMock(one), LLMock(two))
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-START_SECONDS = 30.0
+START_SECONDS = 180.0
 _READY = re.compile(r"Lab ready on (http://\S+?)\.\s")
 
 
@@ -41,7 +41,7 @@ class LabServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(120)
 
     def add_fault(self, kind: str, **more: Any) -> None:
         httpx.post(f"{self.url}/_lab/faults", json={"kind": kind, **more}).raise_for_status()

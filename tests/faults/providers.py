@@ -97,7 +97,7 @@ class Stage:
     def post(self, model: str, stream: bool) -> httpx.Response:
         body = {"model": model, "messages": QUESTION, "stream": stream}
         headers = {"authorization": f"Bearer {self.gateway.key}"}
-        return httpx.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+        return httpx.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=120)
 
     def add_fault(self, deployment: str, kind: str, **more: Any) -> None:
         """For this deployment's account, until the faults are cleared."""
@@ -117,6 +117,6 @@ def set_stage(directory: Path, lane: str) -> Iterator[Stage]:
         config = "model_list:\n" + "".join(accounts.entries)
         environ = {**TIMES, "NUM_RETRIES": "1", "LOG_LEVEL": "DEBUG", "BREAKER_THRESHOLD": "1000"}
         with Gateway(directory, config, **environ) as gateway:
-            client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=30)
+            client = OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0, timeout=120)
             with client:
                 yield Stage(lane, lab, gateway, client, accounts.keys)

@@ -28,14 +28,14 @@ def test_a_whole_answer_longer_than_the_limit_is_cut(tmp_path: Path, path: str) 
         headers = {"authorization": f"Bearer {gateway.key}", "x-request-id": "cut-whole"}
         body = {"model": "slow", "messages": [{"role": "user", "content": "What is a list?"}]}
         with ThreadPoolExecutor(1) as client:
-            asked = client.submit(httpx.post, gateway.url + path, json=body, headers=headers, timeout=30)
+            asked = client.submit(httpx.post, gateway.url + path, json=body, headers=headers, timeout=120)
             wait_for_a_call(lab)
             gateway.process.send_signal(signal.SIGTERM)
             answer = asked.result()
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "shutting_down"
         assert answer.headers["x-should-retry"] == "true"
-        assert gateway.process.wait(30) == 0
+        assert gateway.process.wait(120) == 0
         [record] = records(gateway.database)
         assert record["client_request_id"] == "cut-whole"
         assert (record["outcome"], record["status"]) == ("unavailable", 503)
@@ -46,7 +46,7 @@ def test_a_whole_answer_longer_than_the_limit_is_cut(tmp_path: Path, path: str) 
 
 
 def wait_for_a_call(lab: LabServer) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not lab.faults_met():
         assert time.monotonic() < deadline, "the provider was never asked"
         time.sleep(0.05)

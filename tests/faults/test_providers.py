@@ -166,7 +166,7 @@ def everything_in(answer: httpx.Response) -> str:
 
 
 def wait_for_records(stage: Stage, ids: set[str]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 120
     while True:
         connection = sqlite3.connect(stage.gateway.database)
         found = {row[0] for row in connection.execute("SELECT request_id FROM requests")}

@@ -155,7 +155,7 @@ def test_workers_killed_under_load_lose_no_record(
 
 
 def health(gateway: Gateway) -> Row:
-    answer = httpx.get(f"{gateway.base_url}/health", headers={"authorization": f"Bearer {gateway.key}"}, timeout=30)
+    answer = httpx.get(f"{gateway.base_url}/health", headers={"authorization": f"Bearer {gateway.key}"}, timeout=120)
     report: Row = answer.json()
     return report
 

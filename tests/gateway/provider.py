@@ -80,7 +80,7 @@ class Provider:
 
     async def until_asked(self, times: int) -> None:
         """Until it has begun to answer as many chats."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while self.calls["chat"] < times:
                 await asyncio.sleep(0.005)
 

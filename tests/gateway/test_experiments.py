@@ -49,7 +49,7 @@ async def lumni(provided: Provider, service: Portkey, tmp_path: Path) -> AsyncIt
 
 async def sent(lumni: Stage) -> None:
     """Until nothing is on its way to Portkey."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while "lumni_export_pending" in (text := (await lumni.get("/metrics", "admin")).text) and any(
             line.startswith("lumni_export_pending") and not line.endswith(" 0.0") for line in text.splitlines()
         ):

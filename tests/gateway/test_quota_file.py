@@ -145,7 +145,7 @@ async def test_it_is_written_regularly_and_at_the_end(
     quota = quota_at(clock)
     file = QuotaFile(quota, tmp_path)
     file.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not path.exists():
             await asyncio.sleep(0.005)
     monkeypatch.setattr(quotas, "SAVE_EVERY", 1000)

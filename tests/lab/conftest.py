@@ -44,7 +44,7 @@ def _serve(app: LabApp) -> Iterator[str]:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(120)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
@@ -58,7 +58,7 @@ def _lab_url() -> Iterator[str]:
 @pytest.fixture
 def lab(_lab_url: str) -> Iterator[RunningLab]:
     """The lab, forgetful of what the test before it did."""
-    with httpx.Client(base_url=_lab_url, timeout=10) as http:
+    with httpx.Client(base_url=_lab_url, timeout=120) as http:
         http.post("/_lab/reset")
         http.post("/_lab/config", json={"limits": "default", "latency": 0, "pace": 0, "jitter": 0, "any_model": False})
         yield RunningLab(_lab_url, http)

@@ -30,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
                 break
         yield lines
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(120)
 
 
 def test_serve_prints_base_urls_that_answer(served: list[str]) -> None:

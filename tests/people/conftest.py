@@ -98,7 +98,7 @@ def client(lab_gateway: Gateway) -> Iterator[Client]:
 
     def make(key: str) -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        made.append(httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=60))
+        made.append(httpx.Client(base_url=lab_gateway.url, headers=headers, timeout=120))
         return made[-1]
 
     yield make

@@ -102,7 +102,7 @@ def test_revocation_reaches_every_process(lab_gateway: Gateway, client: Client, 
     with Gateway(lab_gateway.directory) as second:
         key = admin.post("/admin/keys", json={"role": "monitor"}).json()
         headers = {"authorization": f"Bearer {key['key']}"}
-        there = httpx.Client(base_url=second.url, headers=headers, timeout=60)
+        there = httpx.Client(base_url=second.url, headers=headers, timeout=120)
         here = client(key["key"])
         assert [one.get("/v1/models").status_code for one in (here, there)] == [200, 200]
         assert admin.post(f"/admin/keys/{key['id']}/revoke").status_code == 200

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lumni.quota.line import in_time
 from lumni.quota.memory import MemoryStore
 from lumni.quota.model import Amounts, Draw, Granted, Pool, Refused, Window
-from lumni.quota.queue import CLAIM_AFTER, FairQueue, in_time
+from lumni.quota.queue import CLAIM_AFTER, FairQueue
 from lumni.quota.ticket import NoCapacity, Ticket
 from tests.quota.virtual import run, settle_down, wall_clock
 
@@ -370,8 +371,8 @@ def test_nobody_waits_while_there_is_capacity_for_them(
         async def watch() -> None:
             while True:
                 await settle_down()
-                for waiter in list(room.queue._waiting):
-                    if not waiter.done.done() and not room.queue._at_cap(waiter):
+                for waiter in list(room.queue._line):
+                    if not waiter.done.done() and not room.queue._running.at_cap(waiter.ticket):
                         granted = await room.store.reserve(waiter.draws, wall_clock(), lease=1)
                         assert not isinstance(granted, Granted), f"{waiter} could have been served"
                 await asyncio.sleep(0.25)
@@ -382,7 +383,7 @@ def test_nobody_waits_while_there_is_capacity_for_them(
             watching.cancel()
         assert len(room.served) + len(room.refused) == len(plan)
         assert room.queue.waiting == 0
-        assert not room.queue._running
+        assert not room.queue.running
         assert not any(row.reserved for row in await room.store.snapshot(pools, wall_clock()))
 
     run(main())

@@ -48,7 +48,7 @@ async def stores(server: Valkey) -> AsyncIterator[list[ResilientStore]]:
 
 
 async def until(stores: list[ResilientStore], mode: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while any((s.state["mode"], s.state["processes"]) != (mode, len(stores)) for s in stores):
             await asyncio.sleep(0.01)
 

@@ -29,7 +29,7 @@ def process(url: str, log: Path, seed: int) -> Iterator[subprocess.Popen[str]]:
     worker = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield worker
-        worker.communicate("\n", timeout=30)
+        worker.communicate("\n", timeout=120)
     finally:
         worker.kill()
         worker.wait()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 KEY = "lumni-key-of-the-tests"
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 _BASE_URL = re.compile(r"Base URL: (http://\S+)/v1")
 
 
@@ -63,7 +63,7 @@ class Gateway:
         """Everything that the process printed so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 30.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 120.0) -> int:
         """Ask it to end and wait; returns the exit code. A second call does nothing more."""
         if self.process.poll() is None:
             self.process.send_signal(number)

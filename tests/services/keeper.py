@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-STOP_SECONDS = 10
+STOP_SECONDS = 120
 
 
 class Keeper:

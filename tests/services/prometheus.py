@@ -38,7 +38,7 @@ class Prometheus(Server):
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector of an expression, now. Raises ``AssertionError`` with Prometheus' words."""
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=120) as client:
             answer = await client.get(f"{self.url}/api/v1/query", params={"query": expression})
         body = answer.json()
         assert body["status"] == "success", (expression, body.get("error"))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 LONGEST_SOCKET_FOLDER = 80  # bytes; the kernel allows 107 for the whole path of a socket
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lumni.storage.database import Database
@@ -305,6 +305,7 @@ def test_a_folder_that_can_not_be_made_is_a_fault_and_no_end(tmp_path: Path) -> 
 
 @settings(suppress_health_check=list(HealthCheck))
 @given(RECORDS)
+@example(record(attempts=(Attempt("d", "p", "m", Outcome.OK, 0.0, 1.0, 2**63),)))
 def test_a_line_is_the_record(stored: "object") -> None:
     """The spool changes nothing of a record but what the database could not hold either, and NaN."""
     line = encode(stored)  # type: ignore[arg-type]

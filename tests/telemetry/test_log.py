@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from lumni.settings import Settings
 from lumni.telemetry import log
-from lumni.telemetry.log import LogSink, Scrubber
+from lumni.telemetry.log import LogSink
+from lumni.telemetry.scrubber import REDACTED, Scrubber
 from lumni.types import Outcome, RequestRecord
 from tests.gateway.provider import Provider, provider
 from tests.gateway.stage import entry, model_list, stage
@@ -28,8 +30,9 @@ def undisturbed() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, http = root.handlers[:], root.level, logging.getLogger("httpx").level
     own = logging.getLogger("lumni").level
-    root.handlers = []
+    root.handlers, events = [], structlog.get_config()
     yield
+    structlog.configure(**events)
     root.handlers = handlers
     root.setLevel(level)
     logging.getLogger("httpx").setLevel(http)
@@ -71,7 +74,7 @@ def test_every_end_of_a_request_is_an_event(written: RequestRecord, event: str) 
     """003-33"""
     line = told(written)[0]
     assert (line["event"], line["request_id"], line["status"]) == (event, "req-1", written.status)
-    assert (line["level"], line["logger"], line["outcome"]) == ("INFO", "lumni.requests", written.outcome)
+    assert (line["level"], line["logger"], line["outcome"]) == ("info", "lumni.requests", written.outcome)
 
 
 def test_costs_are_an_event_where_they_are_known() -> None:
@@ -131,7 +134,7 @@ def test_secrets_are_taken_out_of_every_text(text: str, form: str) -> None:
     written = stream.getvalue()
     secrets = (KEY, "abcdefgh12345678", "abcd1234", "hunter22", "gsk_abc", "of-a-provider-0001")
     assert not [secret for secret in secrets if secret in written]
-    assert written.count(log.REDACTED) >= 2
+    assert written.count(REDACTED) >= 2
     assert "RuntimeError" in written
 
 
@@ -146,7 +149,7 @@ def test_lines_are_one_each_and_name_their_worker() -> None:
     configured(stream, worker=2)
     logging.getLogger("anybody").error("one\ntwo %s", "three")
     [line] = [json.loads(one) for one in stream.getvalue().splitlines()]
-    assert (line["event"], line["worker"], line["level"]) == ("one\ntwo three", 2, "ERROR")
+    assert (line["event"], line["worker"], line["level"]) == ("one\ntwo three", 2, "error")
 
 
 def test_the_console_says_the_same_for_the_eye() -> None:
@@ -154,8 +157,18 @@ def test_the_console_says_the_same_for_the_eye() -> None:
     configured(stream, worker=2, log_format="console")
     LogSink(catalogue()).write(record(attempts=(attempt(),)))
     line = stream.getvalue().splitlines()[0]
-    assert "INFO worker 2 lumni.requests: response_generated request_id=req-1" in line
-    assert "deployment=d0" in line
+    assert "[info     ] response_generated [lumni.requests]" in line
+    assert {"request_id=req-1", "deployment=d0", "worker=2"} <= set(line.split())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_by_itself_the_log_is_for_the_eye_only_where_there_is_one(terminal: bool) -> None:
+    """003-06: a file or a collector gets JSON, which also costs a third."""
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    configured(stream, log_format="auto")
+    LogSink(catalogue()).write(record())
+    assert stream.getvalue().startswith("{") is not terminal
 
 
 def test_a_higher_level_silences_events() -> None:

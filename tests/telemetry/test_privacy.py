@@ -43,7 +43,7 @@ class School:
 
     async def ask(self, key: str, **body: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=self.gateway.url, headers=headers, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self.gateway.url, headers=headers, timeout=120) as client:
             answer = await client.post("/v1/chat/completions", json=body)
         if answer.status_code >= 400:
             told = answer.text + json.dumps(dict(answer.headers))
@@ -52,7 +52,7 @@ class School:
 
     async def admin(self, method: str, path: str, **body: Any) -> Any:
         headers = {"authorization": f"Bearer {self.gateway.key}"}
-        async with httpx.AsyncClient(base_url=self.gateway.url, headers=headers, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self.gateway.url, headers=headers, timeout=120) as client:
             answer = await client.request(method, path, json=body if method == "POST" else None)
         assert answer.is_success, answer.text
         return answer.json() if "json" in answer.headers["content-type"] else answer.text

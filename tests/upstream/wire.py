@@ -89,12 +89,12 @@ class Wire:
             writer.close()
 
     async def until_left(self, times: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while self.left < times:
                 await asyncio.sleep(0.005)
 
     async def until_asked(self, times: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while len(self.asked) < times:
                 await asyncio.sleep(0.005)
 
