@@ -5,6 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lumni import __version__
 from lumni.api import (
+    cache,
     chat,
     claim,
     completion,
@@ -42,7 +43,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for surface in (
         chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, receipts,
-        health, metrics, docs,
+        cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)

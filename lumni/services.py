@@ -156,7 +156,7 @@ class Services:
             signer = receipt_signer(settings)
             cache = await opened.enter_async_context(open_cache(settings, catalogue))
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
-            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes, cache)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()

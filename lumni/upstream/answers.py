@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lumni.files import ConfigurationError, Finding
 from lumni.settings import Settings
+from lumni.upstream.clearings import Clearings
 from lumni.upstream.runtime import load_litellm
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ FAILURES = 3  # in a row, after which a store is left alone for REST seconds
 REST = 5.0
 BATCH = 500  # names that are deleted at once
 CLEARING = 30.0  # seconds
+COUNTING = 2.0
+MOST_COUNTED = 100_000
 
 
 class AnswerStore:
@@ -44,6 +47,8 @@ class AnswerStore:
         if self.kind == "redis" and settings.redis_url is None and not params.keys() & _PLACES:
             self.kind = "memory"
         self.faults = 0
+        shared = settings.workers > 1 and self.kind == "memory"
+        self._clearings = Clearings(settings.data_dir / "cache.cleared") if shared else None
         self._backend: Any = None
         self._opening: asyncio.Future[Any] | None = None
         self._in_a_row = 0
@@ -57,12 +62,17 @@ class AnswerStore:
         Raises ``ConfigurationError`` if it never can be.
         """
         self._opening = asyncio.get_running_loop().run_in_executor(self._thread, self._open)
-        await asyncio.wait([self._opening], timeout=OPENING)
+        await asyncio.wait([self._opening], timeout=OPENING if self.kind == "redis" else None)
         if self._opening.done():
             self._backend = self._opening.result()
         else:
             logger.warning("the response cache's %s does not answer yet", self.kind)
             self._opening.add_done_callback(self._opened)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the store was opened."""
+        return self._backend is not None
 
     async def close(self) -> None:
         if self._opening is not None:
@@ -72,6 +82,8 @@ class AnswerStore:
                 if self._thread:
                     await self._on_thread(self._backend.disk_cache.close)
                 elif self.kind == "redis":
+                    if client := self._backend.redis_async_client:  # one of another cache's, if that had the same place
+                        await client.connection_pool.disconnect()
                     await self._backend.disconnect()
         if self._thread:
             self._thread.shutdown()
@@ -81,6 +93,8 @@ class AnswerStore:
         if self._backend is None:
             return None
         if self.kind == "memory":
+            for prefix in self._clearings.heard() if self._clearings else ():
+                self._forget(prefix)
             found = self._backend.get_cache(name)
             return found["answer"] if found else None
         found = await self._in_time(lambda: self._call("get_cache", name))
@@ -106,10 +120,9 @@ class AnswerStore:
         if self._backend is None:
             return 0
         if self.kind == "memory":
-            names = [name for name in self._backend.cache_dict if name.startswith(prefix)]
-            for name in names:
-                self._backend.delete_cache(name)
-            return len(names)
+            if self._clearings:
+                self._clearings.tell(prefix)
+            return self._forget(prefix)
         try:
             async with asyncio.timeout(CLEARING):
                 if self._thread:
@@ -119,10 +132,23 @@ class AnswerStore:
             self._failed()
             raise OSError(f"the response cache's {self.kind} does not answer") from error
 
+    async def size(self, prefix: str) -> int | None:
+        """How many names begin so; ``None`` if the store doesn't tell. In memory they are this process's."""
+        if self._backend is None:
+            return None
+        if self.kind == "memory":
+            return len(self._names_in_memory(prefix))
+        with suppress(Exception):
+            async with asyncio.timeout(COUNTING):
+                if self._thread:
+                    return await self._on_thread(lambda: len(self._names_on_disk(prefix)))
+                return len(set(await self._backend.async_scan_iter(prefix, count=MOST_COUNTED)))
+        return None
+
     @property
-    def size(self) -> int | None:
-        """How many answers this process keeps in its memory; ``None`` where they are kept elsewhere."""
-        return len(self._backend.cache_dict) if self.kind == "memory" and self._backend is not None else None
+    def in_memory(self) -> int:
+        """How many answers this process keeps in its memory."""
+        return len(self._backend.cache_dict) if self.kind == "memory" and self._backend is not None else 0
 
     def _open(self) -> Any:
         """LiteLLM's object, in a thread: for Redis it asks the server, and waits."""
@@ -193,15 +219,28 @@ class AnswerStore:
     def _on_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    def _forget(self, prefix: str) -> int:
+        """Of this process's memory."""
+        names = self._names_in_memory(prefix)
+        for name in names:
+            self._backend.delete_cache(name)
+        return len(names)
+
+    def _names_in_memory(self, prefix: str) -> list[str]:
+        return [name for name in self._backend.cache_dict if name.startswith(prefix)]
+
+    def _names_on_disk(self, prefix: str) -> list[str]:
+        names = self._backend.disk_cache.iterkeys()
+        return [name for name in names if isinstance(name, str) and name.startswith(prefix)]
+
     def _clear_disk(self, prefix: str) -> int:
-        disk = self._backend.disk_cache
-        names = [name for name in disk.iterkeys() if isinstance(name, str) and name.startswith(prefix)]
-        return sum(bool(disk.delete(name)) for name in names)
+        return sum(bool(self._backend.disk_cache.delete(name)) for name in self._names_on_disk(prefix))
 
     async def _clear_redis(self, prefix: str) -> int:
         count = 0
-        while names := await self._backend.async_scan_iter(prefix, count=BATCH):
-            await self._backend.delete_cache_keys([name.decode() for name in names])
+        while found := await self._backend.async_scan_iter(prefix, count=BATCH):
+            names = {name.decode() for name in found}  # a scan may find one twice
+            await self._backend.delete_cache_keys(list(names))
             count += len(names)
         return count
 

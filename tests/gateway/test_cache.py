@@ -93,12 +93,12 @@ async def test_a_stream_answers_whole_requests_and_the_other_way_round(
     """003-14: replayed with the answer's own id, usage where asked, and ``[DONE]``."""
     words = ["A list ", "is a sequence ", "of things, ", "in their order. "] * 8
     said = "".join(words)
-    choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
     whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": USAGE}
     answer = HEAD % (200, b"application/json") + json.dumps(whole).encode()
     streamed = STREAM + events(*map(delta, words), {**delta(None, "stop"), "usage": USAGE}, done=True)
     async with wire([streamed if first else answer]) as made, cached(tmp_path, entry(made.base, lane)) as here:
-        options = {"stream": True, "stream_options": {"include_usage": True}}
+        options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
         one = await ask(here, **(options if first else {}))
         two = await ask(here, **(options if second else {}))
         assert (state(one), state(two)) == ((200, "miss"), (200, "hit"))
@@ -316,7 +316,7 @@ async def test_it_is_off_unless_somebody_asks_for_it(tmp_path: Path) -> None:
 
 
 def _whole(said: str) -> dict[str, Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
     return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": USAGE}
 
 

@@ -147,7 +147,10 @@ def test_cache_control_is_read_as_http_says() -> None:
 
 
 class _Nowhere:
-    kind, faults, size = "nowhere", 0, None
+    kind, faults, in_memory = "nowhere", 0, 0
+
+    async def size(self, prefix: str) -> int | None:
+        raise AssertionError
 
     async def get(self, name: str, key: bytes) -> bytes | None:
         raise AssertionError
