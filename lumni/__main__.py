@@ -22,6 +22,7 @@ from lumni.cli.portkey import app as portkey
 from lumni.cli.quota import quota
 from lumni.cli.receipt import app as receipt
 from lumni.cli.serve import serve
+from lumni.cli.setting import app as setting
 from lumni.cli.student import app as student
 from lumni.cli.train import train
 from lumni.cli.usage import export, report, usage
@@ -40,7 +41,7 @@ for command in (serve, doctor, models, quota, ask, explain, classify, audit, tra
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
     "db": db, "receipt": receipt, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
-    "cache": cache,
+    "cache": cache, "setting": setting,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)

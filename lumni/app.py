@@ -23,6 +23,7 @@ from lumni.api import (
     quota,
     receipts,
     rules,
+    settings,
     usage,
 )
 from lumni.services import Services
@@ -42,24 +43,22 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, claim, usage, receipts,
+        chat, completion, models, quota, explain, feedback, people, keys, rules, settings, claim, usage, receipts,
         cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)
-    settings = services.settings
+    given = services.settings
     # Added from the inside out: the last one is the first that a request meets.
     app.add_middleware(chat.ChatRoute)
     app.add_middleware(middleware.Authentication, keyring=services.keyring)
-    app.add_middleware(
-        middleware.Limits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes
-    )
+    app.add_middleware(middleware.Limits, max_body_bytes=given.max_body_bytes, max_header_bytes=given.max_header_bytes)
     app.add_middleware(errors.Faults)
     app.add_middleware(middleware.HeadAsGet)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=settings.cors_origins,
+        allow_origins=given.cors_origins,
         allow_methods=["*"],
         allow_headers=["*"],
         expose_headers=["*", "x-request-id", "retry-after"],

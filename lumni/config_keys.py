@@ -30,6 +30,7 @@ SETTING_KEYS: Mapping[str, str] = {
     "academic.taskClassification.autoDetect": "auto_detect_tasks",
     "academic.benchmarkSelection.enabled": "benchmark_selection",
     "academic.benchmarkSelection.weights": "selection_weights",
+    "routing.disabledDeployments": "disabled_deployments",
     "limits.perMinute": "max_requests_per_minute",
     "limits.perHour": "max_requests_per_hour",
     "limits.burst": "default_rate_limit_capacity",

@@ -25,6 +25,7 @@ from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
+from lumni.gateway.steering import Steering
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring, utc_now
 from lumni.people.privacy import Contents
@@ -80,6 +81,7 @@ class Services:
     bell: Bell
     recent: Recent
     planner: Planner
+    steering: Steering
     preparation: Preparation
     feedback: Feedback
     pipeline: Pipeline
@@ -143,6 +145,9 @@ class Services:
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
+            steering = Steering(settings, database.settings.list, planner, quota)
+            await steering.start()
+            opened.push_async_callback(in_time, steering.close)
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(in_time, budgets.ledger.close)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)
@@ -168,7 +173,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, preparation, feedback, pipeline, signer, closing,
+            bell, recent, planner, steering, preparation, feedback, pipeline, signer, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:

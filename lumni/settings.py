@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         SelectionWeights(), description="Of the parts of the score: benchmarkRanking, benchmarkScore, …; they sum to 1."
     )
     routing_strategy: RoutingStrategy = Field("auto", description="In which order candidates are tried.")
+    disabled_deployments: Mapping[str, str] = Field(
+        default_factory=dict, description="Deployments, or `groq/*` for a provider's, that aren't called, and why."
+    )
     classify_tasks: bool = Field(True, description="Whether tasks are classified at all.")
     auto_detect_tasks: bool = Field(True, description="Whether Lumni classifies; off: only the client, by `taskType`.")
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")

@@ -15,7 +15,9 @@ from lumni.files import Finding
 
 PREFIX = "LUMNI_"
 # Too much in them for a variable.
-FILES_ONLY = frozenset({"limit_tiers", "selection_weights", "experiments", "providers", "accounts"})
+FILES_ONLY = frozenset(
+    {"limit_tiers", "selection_weights", "disabled_deployments", "experiments", "providers", "accounts"}
+)
 # LiteLLM's own places for some of our settings, the weakest source of all.
 LITELLM_PLACES: Mapping[tuple[str, ...], str] = {
     ("router_settings", "timeout"): "request_timeout",

@@ -70,8 +70,9 @@ _BEST_FIRST = ("available", "exhausted", "broken", "disabled")
 def deployment_status(services: Services, deployment: Deployment, standing: Standing | None) -> Json:
     """How a deployment stands. ``standing`` is ``None`` when it is disabled."""
     entry: Json = {"id": deployment.id, "model": deployment.model, "account": deployment.account}
-    if standing is None:
-        return {**entry, "state": "disabled", "reason": deployment.disabled}
+    withheld = services.quota.breakers.withheld(deployment.id)
+    if standing is None or withheld:
+        return {**entry, "state": "disabled", "reason": withheld or deployment.disabled}
     breaker = services.quota.breakers.view(deployment.id)
     entry |= {
         "state": standing.state,

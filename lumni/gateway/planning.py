@@ -51,7 +51,7 @@ class Planner:
         self._catalogue = catalogue
         self._quota = quota
         self._scores = scores
-        self._switches = switches or Switches()
+        self.switches = switches or Switches()
         self._standings: Standings | None = None  # those that ``_outlooks`` are of
         self._outlooks: dict[str, Outlook] = {}
 
@@ -70,9 +70,9 @@ class Planner:
             role=principal.role,
             allowlists=principal.allowlists,
             scores=self._scores,
-            weights=self._switches.weights,
-            classifying=self._switches.classifying,
-            order=partial(self._order, request.strategy or self._switches.strategy, standings, dry),
+            weights=self.switches.weights,
+            classifying=self.switches.classifying,
+            order=partial(self._order, request.strategy or self.switches.strategy, standings, dry),
         )
         if not dry:
             self._report(plan)

@@ -55,9 +55,7 @@ def _where(url: str) -> str:
 
 def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Callable[[], float] = time.time) -> Quota:
     """Limits of students and providers over ``store``, with nothing used yet. ``clock`` returns Unix time."""
-    student = _tier(settings, "student")
-    roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
-    admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
+    student, others = tiers(settings)
     breakers = Breakers(clock, threshold=settings.breaker_threshold, recovery=settings.breaker_recovery)
     return Quota(
         catalogue=catalogue,
@@ -66,8 +64,15 @@ def make_quota(settings: Settings, catalogue: Catalogue, store: Store, clock: Ca
         clock=clock,
         queue=FairQueue(store, clock, per_student=settings.student_concurrency, closed=breakers.closed_for),
         breakers=breakers,
-        students=StudentLimits(store, clock, default=student, tiers={**roles, "admin": admin}),
+        students=StudentLimits(store, clock, default=student, tiers=others),
     )
+
+
+def tiers(settings: Settings) -> tuple[Tier, dict[str, Tier]]:
+    """The limits of students, and those of other roles. Admins have none unless the settings name some."""
+    roles = {role: _tier(settings, role) for role in ("teacher", "monitor")}
+    admin = _tier(settings, "admin") if "admin" in settings.limit_tiers else Tier(None, 1.0, None, None)
+    return _tier(settings, "student"), {**roles, "admin": admin}
 
 
 def _tier(settings: Settings, role: str) -> Tier:

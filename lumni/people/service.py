@@ -16,6 +16,7 @@ from lumni.people.keyring import utc_now
 from lumni.people.keys import Keys
 from lumni.people.privacy import ContentStore, PrivacyDesk
 from lumni.people.secret import Secret
+from lumni.people.settings import SettingsDesk, SettingsStore
 from lumni.people.store import PeopleStore, RulesStore
 from lumni.people.students import Students
 from lumni.types import Principal
@@ -37,10 +38,13 @@ class Stores(Protocol):
     def contents(self) -> ContentStore: ...
     @property
     def audit(self) -> AuditStore: ...
+    @property
+    def settings(self) -> SettingsStore: ...
 
 
 class People:
-    """Courses with their students, keys, rosters, claims, assignments, exams and budgets, and the audit log of it all.
+    """Courses with their students, keys, rosters, claims, assignments, exams and budgets, what admins change of the
+    gateway's settings, and the audit log of it all.
 
     ``changed`` is called after every change of what a key may do.
     """
@@ -64,4 +68,5 @@ class People:
         self.assignments = Assignments(rules, self.courses, now, unknown_models, self.audit)
         self.exams = Exams(rules, self.courses, now, unknown_models, self.audit)
         self.budgets = BudgetDesk(rules, stores.ledger, self.courses, now, self.audit)
+        self.settings = SettingsDesk(stores.settings, now, unknown_models, self.audit)
         self.privacy = PrivacyDesk(stores.contents, store, stores.ledger, self.students, self.audit)

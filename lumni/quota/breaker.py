@@ -18,6 +18,7 @@ from lumni.types import Json, Outcome
 State = Literal["closed", "open", "half_open"]
 
 FAILURES = frozenset({Outcome.UNAVAILABLE, Outcome.TIMEOUT, Outcome.CUT})
+WITHHELD_FOR = 3600.0  # seconds: nobody knows when it will be given back, so nobody need wait for it
 TAKEN_OUT = {Outcome.AUTH: "the account's key was refused", Outcome.NOT_FOUND: "the provider has no such model"}
 HISTORY = 50
 DUMPED = (
@@ -83,6 +84,15 @@ class Breakers:
         self._recovery = recovery
         self._probe_time = probe_time
         self._breakers: dict[str, Breaker] = {}
+        self._withheld: Mapping[str, str] = {}
+
+    def withhold(self, reasons: Mapping[str, str]) -> None:
+        """Keep these deployments, and no others any more, from being called, whatever their breakers say."""
+        self._withheld = {deployment: f"taken out of service: {why}" for deployment, why in reasons.items()}
+
+    def withheld(self, deployment: str) -> str:
+        """Why an admin keeps it from being called; empty if nobody does."""
+        return self._withheld.get(deployment, "")
 
     def state(self, deployment: str) -> State:
         breaker = self._breakers.get(deployment)
@@ -91,10 +101,12 @@ class Breakers:
     @property
     def all_closed(self) -> bool:
         """Whether none keeps its deployment from being called, or will while nothing fails."""
-        return all(breaker.opened_at is None for breaker in self._breakers.values())
+        return not self._withheld and all(breaker.opened_at is None for breaker in self._breakers.values())
 
     def blocked(self, deployment: str) -> tuple[str, float] | None:
         """Why it can't be called, and for how many seconds; ``None`` when it can. Takes nothing."""
+        if why := self._withheld.get(deployment):
+            return why, WITHHELD_FOR
         breaker, now = self._breakers.get(deployment), self._clock()
         if breaker is None or (wait := breaker.opens_in(now)) <= 0:
             return None

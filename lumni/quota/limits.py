@@ -76,6 +76,11 @@ class StudentLimits:
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     _pools: dict[tuple[str, str, str], Pool] = field(default_factory=dict)
 
+    def set_tiers(self, default: Tier, tiers: Mapping[str, Tier]) -> None:
+        """Other limits from now on; what was used counts against them."""
+        self.default, self.tiers = default, tiers
+        self._pools.clear()
+
     async def burst(self, key: str, tier: str = "") -> Allowance:
         """Count one request against the key's bucket alone: what a cache answers costs a student nothing."""
         return await self._take((self._pool("key", key, tier),))

@@ -19,6 +19,7 @@ from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
+from lumni.storage.settings import SettingsRepository
 from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
@@ -37,6 +38,7 @@ class Database:
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)
         self.contents = ContentRepository(engine)
+        self.settings = SettingsRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:

@@ -311,6 +311,15 @@ audit = Table(
     Index(None, "at"),
 )
 
+runtime_settings = Table(
+    "runtime_settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),  # JSON as text: SQLite gives a number back as one, not as JSON
+    Column("changed_at", UTCDateTime, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
 contents = Table(
     "contents",
     metadata,
