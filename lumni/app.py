@@ -19,6 +19,7 @@ from lumni.api import (
     metrics,
     middleware,
     models,
+    pairs,
     people,
     quota,
     receipts,
@@ -43,8 +44,8 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, settings, claim, usage, receipts,
-        cache, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, settings, claim, usage,
+        receipts, cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)

@@ -20,11 +20,13 @@ from lumni.gateway.cache import ResponseCache
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
+from lumni.gateway.pairs import Pairs
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
 from lumni.gateway.settlement import Sink
+from lumni.gateway.snapshots import Snapshots
 from lumni.gateway.steering import Steering
 from lumni.intelligence import classify
 from lumni.people.keyring import Keyring, open_keyring, utc_now
@@ -85,6 +87,7 @@ class Services:
     preparation: Preparation
     feedback: Feedback
     pipeline: Pipeline
+    pairs: Pairs
     signer: Signer
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -144,10 +147,13 @@ class Services:
                     sinks.append(exporter)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
-            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
+            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings), keyring.rules)
             steering = Steering(settings, database.settings.list, planner, quota)
             await steering.start()
             opened.push_async_callback(in_time, steering.close)
+            snapshots = Snapshots(quota, database.states.add)
+            snapshots.start()
+            opened.push_async_callback(in_time, snapshots.close)
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
             opened.push_async_callback(in_time, budgets.ledger.close)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)
@@ -161,6 +167,7 @@ class Services:
             signer = receipt_signer(settings)
             cache = await opened.enter_async_context(open_cache(settings, catalogue))
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
+            pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
             gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes, cache)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
@@ -173,7 +180,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, steering, preparation, feedback, pipeline, signer, closing,
+            bell, recent, planner, steering, preparation, feedback, pipeline, pairs, signer, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:

@@ -258,6 +258,25 @@ class RequestRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderState:
+    """How a deployment stood ``at`` a moment, and ``since`` when.
+
+    ``headroom`` is the part of its scarcest window that was left, ``failure_rate`` the share of its calls that failed
+    since its process began, both in [0, 1]; ``reason`` is why it couldn't be called.
+    """
+
+    at: datetime
+    deployment: str
+    provider: str
+    state: str
+    since: datetime | None
+    headroom: float
+    failure_rate: float
+    reason: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Something that people should look at.
 

@@ -1,11 +1,13 @@
 """What is left of the providers' quota and of one's own, who is out of order, and why."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from lumni.api.errors import documented
+from lumni.api.people_schemas import Moment
 from lumni.catalogue.model import Deployment
 from lumni.errors import NotFound, PermissionDenied
 from lumni.gateway.admission import limits_of, person_of
@@ -87,6 +89,25 @@ def deployment_status(services: Services, deployment: Deployment, standing: Stan
     if standing.blocked:
         entry |= {"reason": standing.blocked, "for_seconds": round(standing.until or 0.0, 1)}
     return entry
+
+
+@router.get(
+    "/v1/providers/history",
+    responses=documented(400, 401, 403),
+    operation_id="listProviderStates",
+    summary="How providers stood",
+)
+async def history(
+    request: Request,
+    provider: Annotated[str | None, Query(description="Only this provider's deployments.")] = None,
+    before: Annotated[Moment | None, Query(description="Only what was noted before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> dict[str, Any]:
+    """Every deployment's state, every five minutes of the last 31 days, the latest first. Not for students."""
+    if _principal(request).role == "student":
+        raise PermissionDenied("This needs the key of a teacher, a monitor or an admin.")
+    found = await _services(request).database.states.list(provider, before, limit)
+    return {"object": "list", "data": [asdict(state) for state in found]}
 
 
 @router.get("/v1/quota", responses=documented(401), operation_id="listQuota", summary="Quota of every pool")

@@ -15,11 +15,13 @@ from lumni.storage.contents import ContentRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.experiments import ExperimentRepository
+from lumni.storage.learning import LearningRepository
 from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
 from lumni.storage.rules import RulesRepository
 from lumni.storage.settings import SettingsRepository
+from lumni.storage.states import StateRepository
 from lumni.storage.usage import UsageRepository
 
 WAL_RETRY_SECONDS = 0.05
@@ -38,7 +40,9 @@ class Database:
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)
         self.contents = ContentRepository(engine)
+        self.learning = LearningRepository(engine)
         self.settings = SettingsRepository(engine)
+        self.states = StateRepository(engine)
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
