@@ -116,7 +116,7 @@ class Pipeline:
         record, age = case.replayed(kept), self.cache.age(kept)
         said = Transcript(self._keeper, case.request, case.principal).end(kept.body)
         metadata = self._signed(settlement.kept_metadata(record, kept, age), case, record, said)
-        return replay.reply(kept.body, case.request, metadata, settlement.kept_headers(kept, case, age))
+        return replay.reply(kept.body, case.request, metadata, settlement.kept_headers(kept, age))
 
     async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[bytes]:
         """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
