@@ -191,6 +191,7 @@ def metadata(record: RequestRecord, plan: Plan) -> Json:
         cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
     return {
         "request_id": record.request_id,
+        "trace_id": record.trace.trace_id if record.trace else record.request_id,
         "classification": _classification(plan),
         "selection": {
             "deployment": record.deployment,
