@@ -7,6 +7,7 @@ from lumni.cli.ask import ask
 from lumni.cli.assignment import app as assignment
 from lumni.cli.audit import audit
 from lumni.cli.budget import app as budget
+from lumni.cli.calibration import app as calibration
 from lumni.cli.classify import classify
 from lumni.cli.course import app as course
 from lumni.cli.db import app as db
@@ -40,7 +41,7 @@ for command in (serve, doctor, models, quota, ask, explain, classify, audit, tra
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,
     "db": db, "receipt": receipt, "lab": lab, "portkey": portkey, "alerts": alerts, "experiment": experiment,
-    "setting": setting,
+    "calibration": calibration, "setting": setting,
 }  # fmt: skip
 for name, group in groups.items():
     app.add_typer(group, name=name)

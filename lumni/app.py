@@ -18,6 +18,7 @@ from lumni.api import (
     metrics,
     middleware,
     models,
+    pairs,
     people,
     quota,
     receipts,
@@ -42,7 +43,8 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, people, keys, rules, settings, claim, usage, receipts,
+        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, settings, claim, usage,
+        receipts,
         health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)

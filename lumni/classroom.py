@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lumni.budget import Balance, Budget
+from lumni.calibration import Calibration
 from lumni.types import Privacy, Role
 
 
@@ -17,6 +18,7 @@ class Course:
     and answers may be stored. In the queue, courses of a higher ``priority`` are served first, and ``weight`` is the
     share of each of its students relative to others'. ``claim_round`` numbers the claim codes; while it is not
     positive, no key can be claimed. Records and content are kept for ``retention_days``, ``None``: for good.
+    ``selection_weights`` are its own of the parts by which models are ranked, summing to 1; ``None``: everybody's.
     """
 
     id: str
@@ -31,6 +33,7 @@ class Course:
     priority: int = 0
     claim_round: int = 0
     retention_days: int | None = None
+    selection_weights: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,10 @@ class Exam:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for the requests of one course. ``groups`` are the sections of its students, by student."""
+    """What holds for the requests of one course. ``groups`` are the sections of its students, by student.
+
+    ``calibration`` is what the course taught the classifier, in the version that holds.
+    """
 
     course: Course
     assignments: Mapping[str, Assignment] = field(default_factory=dict)
@@ -122,6 +128,7 @@ class Rules:
     budgets: tuple[Budget, ...] = ()
     top_ups: Mapping[Balance, int] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@
     ├── InternalError           500  a fault of ours
     ├── StreamInterrupted       502  only inside a stream: the answer broke off after its first content
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
+    ├── PairUnavailable         503  only models of one tier can answer, so that there is nothing to compare
     ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
     ├── PromptUnavailable       503  a prompt could not be fetched, and none was kept
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
@@ -188,6 +189,12 @@ class StreamInterrupted(LumniError):
 class ShuttingDown(LumniError):
     status = 503
     code = "shutting_down"
+    retryable = True
+
+
+class PairUnavailable(LumniError):
+    status = 503
+    code = "pair_unavailable"
     retryable = True
 
 

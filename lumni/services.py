@@ -19,6 +19,7 @@ from lumni.gateway.budgets import Budgets
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
+from lumni.gateway.pairs import Pairs
 from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.preparation import Preparation
@@ -84,6 +85,7 @@ class Services:
     preparation: Preparation
     feedback: Feedback
     pipeline: Pipeline
+    pairs: Pairs
     signer: Signer
     _closing: AsyncExitStack
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -143,7 +145,7 @@ class Services:
                     sinks.append(exporter)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
-            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))
+            planner = Planner(catalogue, quota, known_scores(), Switches.of(settings), keyring.rules)
             steering = Steering(settings, database.settings.list, planner, quota)
             await steering.start()
             opened.push_async_callback(in_time, steering.close)
@@ -162,6 +164,7 @@ class Services:
             preparation = Preparation(settings.experiments, prompts)
             signer = receipt_signer(settings)
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
+            pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
             gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
@@ -174,7 +177,7 @@ class Services:
             closing = opened.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
-            bell, recent, planner, steering, preparation, feedback, pipeline, signer, closing,
+            bell, recent, planner, steering, preparation, feedback, pipeline, pairs, signer, closing,
         )  # fmt: skip
 
     def begin_trace(self, traceparent: str | None) -> Trace | None:

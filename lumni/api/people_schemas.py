@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from lumni.api.schemas import Part
 from lumni.types import Privacy
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -56,6 +57,11 @@ class CourseChanges(Closed):
     )
     weight: float = Field(1.0, gt=0, le=1000, description="Share of each student, relative to other courses'.")
     priority: Whole = Field(0, ge=-100, le=100, description="Courses of a higher one are served first.")
+    selection_weights: Annotated[dict[Part, Annotated[float, Field(ge=0, le=1000)]], MinLen(1)] | None = Field(
+        None,
+        examples=[{"benchmark_score": 3, "cost_efficiency": 1}],
+        description="Of the score's parts, relative to each other; those left out weigh nothing. `null`: as for all.",
+    )
 
 
 class NewCourse(CourseChanges):

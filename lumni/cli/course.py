@@ -20,6 +20,12 @@ Model = Annotated[list[str] | None, typer.Option("--model", "-m", help="A model 
 Privacy = Annotated[str | None, typer.Option(help="What of prompts and answers is stored: none, hash, redacted, full.")]
 KeepDays = Annotated[int | None, typer.Option(help="Days after which content and owners are forgotten; 0: never.")]
 Weight = Annotated[float | None, typer.Option(help="Share of each of its students, relative to other courses'.")]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--selection-weight", help="Of a part by which models are ranked: cost_efficiency=1; repeat for more."
+    ),
+]
 Priority = Annotated[int | None, typer.Option(help="Courses of a higher one are served first.")]
 
 COLUMNS = {
@@ -50,6 +56,7 @@ def add(
     keep_days: KeepDays = None,
     weight: Weight = None,
     priority: Priority = None,
+    selection_weight: Weights = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,6 +66,7 @@ def add(
 
     with explained():
         values = _values(name, start, end, zone, model, privacy, keep_days, weight, priority, in_zone=zone or "UTC")
+        values |= _weights(selection_weight)
     _show(with_people(config, lambda people: people.courses.add(LOCAL_ADMIN, course, **values)), as_json=as_json)
 
 
@@ -83,6 +91,8 @@ def set_(
     keep_days: KeepDays = None,
     weight: Weight = None,
     priority: Priority = None,
+    selection_weight: Weights = None,
+    usual_weights: Annotated[bool, typer.Option("--usual-weights", help="Rank models as for all again.")] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,8 +103,11 @@ def set_(
         before = await people.courses.get(LOCAL_ADMIN, course)
         in_zone = zone or before.time_zone
         values = _values(name, start, end, zone, model, privacy, keep_days, weight, priority, in_zone=in_zone)
+        values |= _weights(selection_weight)
         if all_models:
             values["models"] = None
+        if usual_weights:
+            values["selection_weights"] = None
         return await people.courses.change(LOCAL_ADMIN, course, **values)
 
     _show(with_people(config, work), as_json=as_json)
@@ -150,6 +163,13 @@ def _values(
     }
     values = {field: value for field, value in given.items() if value is not None}
     return values if keep_days is None else {**values, "retention_days": keep_days or None}
+
+
+def _weights(given: list[str] | None) -> dict[str, Any]:
+    """The field for ``--selection-weight``, if it was given. Raises :class:`LumniError`."""
+    from lumni.gateway.explaining import written
+
+    return {"selection_weights": written((), given)[1]} if given else {}
 
 
 def _show(view: "CourseView", *, as_json: bool) -> None:

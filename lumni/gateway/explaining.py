@@ -6,7 +6,8 @@ from typing import Any
 from lumni.catalogue.model import Deployment
 from lumni.errors import InvalidRequest, NotFound
 from lumni.gateway.planning import Planner
-from lumni.intelligence import WEIGHTS, Decision, Stock, WhatIf, archive
+from lumni.intelligence import Decision, Stock, WhatIf, archive
+from lumni.intelligence.rank import scaled
 from lumni.quota.strategies import scarcity
 from lumni.types import ChatRequest, Json, Lane, Principal, RequestRecord, TaskType
 
@@ -68,7 +69,7 @@ def suppose(
     if not (weights or names or quota or task_type):
         return None
     stocks = {name: _stock(level) for name, level in (quota or {}).items()}
-    return WhatIf(_scaled(weights) if weights else None, names, stocks, task_type)
+    return WhatIf(scaled(weights) if weights else None, names, stocks, task_type)
 
 
 def asked(body: Mapping[str, Any]) -> WhatIf | None:
@@ -101,22 +102,6 @@ def _told(decision: Decision, what_if: WhatIf | None) -> Json:
         return {**shown, "what_if": None}
     supposed = decision.suppose(what_if).public()
     return {**shown, "what_if": {"changed": supposed["winner"] != shown["winner"], **supposed}}
-
-
-def _scaled(weights: Mapping[str, float]) -> dict[str, float]:
-    spelled = {name.replace("_", ""): name for name in WEIGHTS}
-    found = dict.fromkeys(WEIGHTS, 0.0)
-    for name, weight in weights.items():
-        known = spelled.get(name.replace("_", "").lower())
-        if known is None:
-            raise InvalidRequest(
-                f"{name[:80]} is no part of the score. Parts are: {', '.join(WEIGHTS)}.", param="weights"
-            )
-        found[known] = weight
-    total = sum(found.values())
-    if not 0 < total < float("inf") or min(found.values()) < 0:
-        raise InvalidRequest("Weights are numbers from 0, at least one of them above 0.", param="weights")
-    return {name: weight / total for name, weight in found.items()}
 
 
 def _stock(level: str | float) -> Stock:

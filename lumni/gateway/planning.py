@@ -10,6 +10,7 @@ from typing import Any
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import Scores
+from lumni.classroom import Rules
 from lumni.gateway.ordering import relieve, reorder
 from lumni.gateway.outlook import Outlook
 from lumni.intelligence import Availability, Classifying, Plan
@@ -39,25 +40,32 @@ class Switches:
 
 
 class Planner:
-    """Plans requests over the quota as it stands.
+    """Plans requests over the quota as it stands, and by what a course has set and taught.
 
     ``faults`` counts what went wrong by ``classification`` and ``selection``: the model list's order served instead.
     """
 
     def __init__(
-        self, catalogue: Catalogue, quota: Quota, scores: Scores | None = None, switches: Switches | None = None
+        self,
+        catalogue: Catalogue,
+        quota: Quota,
+        scores: Scores | None = None,
+        switches: Switches | None = None,
+        rules_of: Callable[[str | None], Rules | None] = lambda _: None,
     ) -> None:
         self.faults: Counter[str] = Counter()
         self._catalogue = catalogue
         self._quota = quota
         self._scores = scores
         self.switches = switches or Switches()
+        self._rules_of = rules_of
         self._standings: Standings | None = None  # those that ``_outlooks`` are of
         self._outlooks: dict[str, Outlook] = {}
 
     async def plan(self, request: ChatRequest, principal: Principal, *, dry: bool = False) -> Plan:
         """The plan of a request; ``dry`` leaves no trace of it. Raises :class:`LumniError`."""
         standings = await self._quota.standings()
+        rules = self._rules_of(principal.course)
         plan = intelligence.plan(
             requested=request.model,
             body=request.body,
@@ -70,14 +78,20 @@ class Planner:
             role=principal.role,
             allowlists=principal.allowlists,
             scores=self._scores,
-            weights=self.switches.weights,
+            weights=self._weights(rules),
             classifying=self.switches.classifying,
+            calibration=rules.calibration if rules else None,
             order=partial(self._order, request.strategy or self.switches.strategy, standings, dry),
         )
         if not dry:
             self._report(plan)
             self._quota.traffic.asked(self._quota.clock())
         return plan
+
+    def _weights(self, rules: Rules | None) -> Mapping[str, float] | None:
+        """The course's own weights of the score's parts, else everybody's; a course can't switch selection on."""
+        own = rules.course.selection_weights if rules else None
+        return own if own and self.switches.weights is not None else self.switches.weights
 
     def _order(self, strategy: RoutingStrategy, standings: Standings, dry: bool, plan: Plan) -> Plan:
         if strategy == "auto":

@@ -235,6 +235,7 @@ def _classification(plan: Plan) -> Json | None:
         "weak_fails": round(task.weak_fails, 3),
         "gain": round(task.gain, 3),
         "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
+        "calibration": task.calibrated and f"{task.calibrated.course}/{task.calibrated.version}",
     }
 
 

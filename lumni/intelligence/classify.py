@@ -7,9 +7,10 @@ expected to add is another question: nobody gains where both fail.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lumni.calibration import Calibration
 from lumni.intelligence.features import Reading, look
-from lumni.intelligence.groups import LONG_THREAD, START, THREAD
-from lumni.intelligence.model import Classification, Factor
+from lumni.intelligence.groups import LONG_THREAD, START, TAUGHT, THREAD
+from lumni.intelligence.model import Calibrated, Classification, Factor
 from lumni.intelligence.thread import Thread, read
 from lumni.types import TaskType
 
@@ -26,6 +27,7 @@ LONG_CONVERSATION, LEAST_TURN = 12_800, 400
 """Characters of user turns that are looked at, each turn counting for at least so many, before all that follow are
 taken for hard unread: bounds the time, and only moves up."""
 LONG_LOG_ODDS = 1.0  # 73 %, clear of abstaining
+SMALLEST = 1e-9  # a probability to divide by
 
 SMALL = 0.05
 """Log-odds, at most 1.3 % of probability: factors below count towards the usual request, so that few are told."""
@@ -51,8 +53,13 @@ def judge(
     *,
     plentiful: Callable[[], bool] = lambda: True,
     weights: "Weights | None" = None,
+    calibration: Calibration | None = None,
 ) -> Classification:
-    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read; ``plentiful`` is asked at need."""
+    """:func:`classify` for a body whose ``thread`` and ``last`` turn were read; ``plentiful`` is asked at need.
+
+    ``calibration`` is the course's. It corrects how probable a failure is, and the gain in proportion: of what the weak
+    tier fails, the strong one is taken to solve as much as before. One that was made with other weights is left out.
+    """
     # numpy takes a tenth of a second to import: not before it is needed.
     from lumni.intelligence.scoring import logistic, verdict
 
@@ -62,19 +69,32 @@ def judge(
         weights = shipped()
     own = verdict(last, weights)
     lift, why = _lift(thread, body, own.log_odds, weights)
-    fails = logistic(own.log_odds + lift)
-    gain = own.gain
+    odds, gain, calibrated = own.log_odds + lift, own.gain, None
+    fails = before = logistic(odds)
+    taught = 0.0
+    if calibration is not None and calibration.weights == weights.id:
+        taught = calibration.corrected(odds) - odds
+        fails = logistic(odds + taught)
+        gain = max(-1.0, min(1.0, gain * fails / max(before, SMALLEST)))
+        calibrated = Calibrated(calibration.course, calibration.version, before)
     if hint is not None:
         asked = (Factor(ASKED, 1.0 if hint == "powerful" else -1.0),)
-        return Classification(hint, 1.0, asked, weak_fails=fails, gain=gain)
+        return Classification(hint, 1.0, asked, weak_fails=fails, gain=gain, weights=weights.id, calibrated=calibrated)
     confidence = max(fails, 1 - fails)
     if last.features.foreign:
         confidence = min(confidence, NON_ENGLISH_CAP)
     abstained = confidence < ABSTAIN
     powerful = plentiful() if abstained else fails >= 0.5
-    factors = told({**own.factors, why: lift})
+    factors = told({**own.factors, why: lift, TAUGHT: taught})
     return Classification(
-        "powerful" if powerful else "fast", confidence, factors, weak_fails=fails, gain=gain, abstained=abstained
+        "powerful" if powerful else "fast",
+        confidence,
+        factors,
+        weak_fails=fails,
+        gain=gain,
+        abstained=abstained,
+        weights=weights.id,
+        calibrated=calibrated,
     )
 
 

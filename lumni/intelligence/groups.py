@@ -10,6 +10,8 @@ WORDING = "its wording"
 """The factor of all n-grams together."""
 THREAD = "an earlier turn was harder"
 LONG_THREAD = "the conversation has become long"
+TAUGHT = "what your class taught"
+"""The factor of a course's calibration."""
 
 GROUPS: Mapping[str, str] = {
     # By the sign's name up to its last colon, or by its whole name.

@@ -16,6 +16,14 @@ class Factor(NamedTuple):
     weight: float
 
 
+class Calibrated(NamedTuple):
+    """The course's correction that a classification went through, and ``weak_fails`` before it."""
+
+    course: str
+    version: int
+    weak_fails: float
+
+
 @dataclass(frozen=True, slots=True)
 class Classification:
     """How hard a task is, in two figures kept apart, and what follows from the first.
@@ -24,7 +32,8 @@ class Classification:
     ``factors``. ``gain`` in [-1, 1] is the share of right answers that the powerful tier is expected to add: it ranks
     requests for scarce quota. ``confidence`` in [0.5, 1] says how sure the classifier is which side of one half
     ``weak_fails`` is on, less for languages that it knows little of; 1 when the client said so itself. ``abstained``
-    says that this was too little to decide by, and that the quota decided.
+    says that this was too little to decide by, and that the quota decided. ``weights`` is the id of the weights that
+    said so, ``calibrated`` what the course's own votes changed, if they did.
     """
 
     task_type: TaskType
@@ -33,6 +42,8 @@ class Classification:
     weak_fails: float = 0.5
     gain: float = 0.0
     abstained: bool = False
+    weights: str = ""
+    calibrated: Calibrated | None = None
 
 
 UNCLASSIFIED = Classification("powerful", 0.5)

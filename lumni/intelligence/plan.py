@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from lumni.calibration import Calibration
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import Domain, Score, Scores
 from lumni.errors import LumniError
@@ -51,6 +52,7 @@ def plan(
     scores: Scores | None = None,
     weights: Mapping[str, float] | None = WEIGHTS,
     classifying: Classifying = "auto",
+    calibration: Calibration | None = None,
     order: Callable[[Plan], Plan] = _as_ranked,
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
@@ -70,7 +72,8 @@ def plan(
     ``order`` may put the candidates into another order, before all but the first are dropped for want of ``fallback``.
 
     ``classifying`` is ``auto``; ``asked`` classifies only what the client does by ``hint`` or by name; ``never``
-    classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too.
+    classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too. ``calibration``
+    is what the caller's course taught the classifier.
 
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
@@ -80,7 +83,9 @@ def plan(
         ContextLengthExceeded: nobody has a context window that large.
     """
     asked = names.tier_of(requested, catalogue) or hint
-    ask = _Ask(requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists)
+    ask = _Ask(
+        requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists, calibration
+    )
     ordered = order(_ranked(ask, needs, scores, weights, classifying))
     return ordered if fallback else _first_only(ordered)
 
@@ -100,7 +105,12 @@ def _ranked(
         classification = UNCLASSIFIED
         if classifying == "auto" or (classifying == "asked" and asked):
             classification = judge(
-                thread, last, body, asked, plentiful=partial(_plentiful, ask.catalogue, ask.availability)
+                thread,
+                last,
+                body,
+                asked,
+                plentiful=partial(_plentiful, ask.catalogue, ask.availability),
+                calibration=ask.calibration,
             )
     except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
         return _by_the_list(ask, {"classification": error})
@@ -128,6 +138,7 @@ class _Ask(NamedTuple):
     person: str | None
     role: Role
     allowlists: Sequence[Sequence[str]]
+    calibration: Calibration | None
 
     @property
     def automatic(self) -> bool:

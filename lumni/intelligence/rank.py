@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lumni.catalogue.model import Deployment
 from lumni.catalogue.scores import Score
+from lumni.errors import InvalidRequest
 from lumni.intelligence.model import UNCLASSIFIED, Availability, Classification, Facts, Task
 from lumni.money import NANO_PER_USD
 from lumni.types import TaskType
@@ -123,6 +124,26 @@ PARTS = (
     recent_usage,
     cost_efficiency,
 )
+
+
+def scaled(weights: Mapping[str, float]) -> dict[str, float]:
+    """Relative weights of the parts, scaled to sum to 1; what is left out weighs nothing. Names as in config.json too.
+
+    Raises :class:`InvalidRequest` for other names, numbers below 0, and where none is above it.
+    """
+    spelled = {name.replace("_", ""): name for name in WEIGHTS}
+    found = dict.fromkeys(WEIGHTS, 0.0)
+    for name, weight in weights.items():
+        known = spelled.get(name.replace("_", "").lower())
+        if known is None:
+            raise InvalidRequest(
+                f"{name[:80]} is no part of the score. Parts are: {', '.join(WEIGHTS)}.", param="weights"
+            )
+        found[known] = weight
+    total = sum(found.values())
+    if not 0 < total < float("inf") or min(found.values()) < 0:
+        raise InvalidRequest("Weights are numbers from 0, at least one of them above 0.", param="weights")
+    return {name: weight / total for name, weight in found.items()}
 
 
 def parts_of(facts: Facts, task: Task, weights: Mapping[str, float] = WEIGHTS) -> dict[str, float]:

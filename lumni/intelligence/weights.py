@@ -1,5 +1,6 @@
 """The classifier's trained weights: what ``lumni train`` writes and every process reads once."""
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from lumni.intelligence.signs import NAMES
 FORMAT = 1
 LARGEST = 128 * 1024
 """Bytes that the file may have."""
+ID_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,13 +42,15 @@ class Weights:
     and so how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at exam
     questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
     ``signs`` has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to
-    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.scoring``'s memory of what they said.
+    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.scoring``'s memory of what they said, ``id`` the
+    beginning of their file's SHA-256.
     """
 
     exam: Linear
     classroom: Linear
     gain: Linear
     style: Linear
+    id: str = ""
     signs: NDArray[np.float32] = field(init=False)
     ngrams: NDArray[np.uint32] = field(init=False)
     verdicts: dict[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -100,7 +104,7 @@ def parse(content: bytes) -> Weights:
             message = f"The weights must be {BUCKETS} for n-grams and {len(NAMES)} for signs."
             raise ValueError(message)
     exam, classroom, gain, style = found
-    return Weights(exam, classroom, gain, style)
+    return Weights(exam, classroom, gain, style, id=hashlib.sha256(content).hexdigest()[:ID_LENGTH])
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 
 from lumni.classroom import Course
 from lumni.errors import Conflict, InvalidRequest, PermissionDenied
+from lumni.intelligence.rank import scaled
 from lumni.people import rights
 from lumni.people.audit import Audit
 from lumni.people.secret import Secret, same_code
@@ -73,6 +74,7 @@ class Courses:
         if not ID.fullmatch(course):
             message = "id: use small letters, digits and dashes, at most 63, such as 'cs101-2026'."
             raise InvalidRequest(message, param="id")
+        values = _scaled(values)
         defaults = {"name": course, "created_at": self._now(), "claim_round": 1}
         made = checked(Course(course, **{**defaults, **in_utc(values)}))
         if not await self._store.add_course(made):
@@ -85,7 +87,7 @@ class Courses:
         before = await self.get(actor, course)
         if actor.role != "admin" and (taboo := ADMINS_ONLY & values.keys()):
             raise PermissionDenied(f"Only an admin may change {' and '.join(sorted(taboo))}.")
-        values = in_utc(values)
+        values = _scaled(in_utc(values))
         checked(replace(before, **values))
         if values:
             await self._store.change_course(course, values)
@@ -122,6 +124,12 @@ class Courses:
 
     def _code(self, course: Course) -> str | None:
         return self._secret.claim_code(course.id, course.claim_round) if course.claim_round > 0 else None
+
+
+def _scaled(values: dict[str, Any]) -> dict[str, Any]:
+    """With the selection weights, if they are given, scaled to sum to 1. Raises :class:`InvalidRequest`."""
+    given = values.get("selection_weights")
+    return {**values, "selection_weights": scaled(given)} if given is not None else values
 
 
 def checked(course: Course) -> Course:

@@ -8,6 +8,7 @@ from typing import Protocol
 from lumni.people.assignments import Assignments
 from lumni.people.audit import Audit, AuditStore
 from lumni.people.budgets import BalanceStore, BudgetDesk
+from lumni.people.calibrations import Calibrations, LearningStore
 from lumni.people.claims import Attempts, Claims
 from lumni.people.courses import Courses
 from lumni.people.enrolment import Enrolments
@@ -39,12 +40,14 @@ class Stores(Protocol):
     @property
     def audit(self) -> AuditStore: ...
     @property
+    def learning(self) -> LearningStore: ...
+    @property
     def settings(self) -> SettingsStore: ...
 
 
 class People:
-    """Courses with their students, keys, rosters, claims, assignments, exams and budgets, what admins change of the
-    gateway's settings, and the audit log of it all.
+    """Courses with all that belongs to them, from rosters and keys to budgets and calibrations, what admins change of
+    the gateway's settings, and the audit log of it all.
 
     ``changed`` is called after every change of what a key may do.
     """
@@ -68,5 +71,6 @@ class People:
         self.assignments = Assignments(rules, self.courses, now, unknown_models, self.audit)
         self.exams = Exams(rules, self.courses, now, unknown_models, self.audit)
         self.budgets = BudgetDesk(rules, stores.ledger, self.courses, now, self.audit)
+        self.calibrations = Calibrations(rules, stores.learning, self.courses, now, self.audit)
         self.settings = SettingsDesk(stores.settings, now, unknown_models, self.audit)
         self.privacy = PrivacyDesk(stores.contents, store, stores.ledger, self.students, self.audit)

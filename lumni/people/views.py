@@ -23,6 +23,7 @@ def course_json(view: CourseView) -> Json:
         "retention_days": course.retention_days,
         "weight": course.weight,
         "priority": course.priority,
+        "selection_weights": None if course.selection_weights is None else dict(course.selection_weights),
         "students": view.students,
         "claim_code": view.claim_code,
         "created_at": _time(course.created_at),

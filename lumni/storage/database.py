@@ -15,6 +15,7 @@ from lumni.storage.contents import ContentRepository
 from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.experiments import ExperimentRepository
+from lumni.storage.learning import LearningRepository
 from lumni.storage.ledger import LedgerRepository
 from lumni.storage.people import PeopleRepository
 from lumni.storage.records import RecordRepository
@@ -39,6 +40,7 @@ class Database:
         self.ledger = LedgerRepository(engine)
         self.audit = AuditRepository(engine)
         self.contents = ContentRepository(engine)
+        self.learning = LearningRepository(engine)
         self.settings = SettingsRepository(engine)
         self.states = StateRepository(engine)
 

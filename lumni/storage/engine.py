@@ -17,6 +17,9 @@ from lumni.storage.errors import BadDatabaseURL
 SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
 CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+SQLITE_STATEMENTS = 16
+"""Prepared statements that a connection keeps. A batch of each size is a statement of its own, and Python's 128 of them
+take tens of megabytes."""
 BUSY_SECONDS = 15  # longest wait for another process's write to SQLite
 CONNECT_SECONDS = 10
 POOL_SIZE = 5
@@ -101,6 +104,7 @@ def dump_json(value: Any) -> str:
 def _sqlite(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
+        connect_args={"cached_statements": SQLITE_STATEMENTS},
         hide_parameters=True,
         json_serializer=dump_json,
         json_deserializer=orjson.loads,

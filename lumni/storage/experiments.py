@@ -12,6 +12,11 @@ from lumni.storage.rows import clean_text
 from lumni.storage.tables import feedback, requests
 from lumni.trials import UnitResult
 
+PERSON = func.coalesce(
+    requests.c.student, requests.c.key_id + "/" + func.nullif(requests.c.label, ""), requests.c.key_id
+)
+"""Who asked: a student, or the label of a shared key, or the key."""
+
 NO_TRIAL = ("disconnected", "bad_request", "rate_limited")  # these say nothing of a variant
 
 
@@ -25,8 +30,7 @@ class ExperimentRepository:
     async def results(self, experiment: str, unit: Literal["student", "course"]) -> list[UnitResult]:
         """What each variant did for each unit, as means over that unit's requests."""
         of = requests.c
-        person = func.coalesce(of.student, of.key_id + "/" + func.nullif(of.label, ""), of.key_id)
-        who = func.coalesce(of.course, person) if unit == "course" else person
+        who = func.coalesce(of.course, PERSON) if unit == "course" else PERSON
         well = case((of.outcome.in_(("ok", "cached")), 1.0), else_=0.0)
         answered = of.deployment.is_not(None)
         query = (

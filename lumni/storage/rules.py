@@ -3,15 +3,16 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumni.budget import Balance, Budget, TopUp
+from lumni.calibration import Calibration
 from lumni.classroom import Assignment, Course, Exam, Rules
 from lumni.storage.rows import clean_text
-from lumni.storage.tables import assignments, budget_top_ups, budgets, courses, exams, students
-from lumni.storage.versioned import Changes, VersionedTables, noun_of, where
+from lumni.storage.tables import assignments, budget_top_ups, budgets, calibrations, courses, exams, students
+from lumni.storage.versioned import Changes, VersionedTables, noun_of, row_of, where
 
 
 class RulesRepository(VersionedTables):
@@ -85,6 +86,20 @@ class RulesRepository(VersionedTables):
             return False
         return True
 
+    async def calibrations(self, course: str | None = None) -> list[Calibration]:
+        """By version, the one that holds last."""
+        query = select(calibrations).order_by(calibrations.c.course, calibrations.c.version)
+        return await self._all(Calibration, where(query, calibrations, {"course": course}))
+
+    async def add_calibration(self, calibration: Calibration) -> bool:
+        """``False`` when its course has this version already, or is gone."""
+        try:
+            async with self._writing() as connection:
+                await connection.execute(insert(calibrations), [row_of(calibration)])
+        except IntegrityError:
+            return False
+        return True
+
 
 async def all_rules(connection: AsyncConnection) -> dict[str, Rules]:
     """The rules of every course."""
@@ -108,6 +123,9 @@ async def all_rules(connection: AsyncConnection) -> dict[str, Rules]:
     listed = select(students.c.course, students.c.id, students.c.section).where(students.c.section.is_not(None))
     for course, student, section in await connection.execute(listed):
         groups[course][student] = section
+    taught: dict[str, Calibration] = {}
+    for row in (await connection.execute(select(calibrations).order_by(calibrations.c.version))).mappings():
+        taught[row["course"]] = noun_of(Calibration, row)
     return {
         course.id: Rules(
             course,
@@ -116,6 +134,7 @@ async def all_rules(connection: AsyncConnection) -> dict[str, Rules]:
             tuple(money[course.id]),
             more[course.id],
             groups[course.id],
+            taught.get(course.id),
         )
         for course in given
     }

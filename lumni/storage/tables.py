@@ -181,6 +181,7 @@ courses = Table(
     Column("priority", Integer, nullable=False),
     Column("claim_round", Integer, nullable=False),
     Column("retention_days", Integer),
+    Column("selection_weights", _json(none_as_null=True)),
 )
 
 students = Table(
@@ -347,6 +348,31 @@ contents = Table(
     Column("prompt", Text),
     Column("answer", Text),
     Index(None, "student"),
+)
+
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("course", ForeignKey("courses.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("weights", Text, nullable=False),
+    Column("slope", Double, nullable=False),
+    Column("shift", Double, nullable=False),
+    Column("figures", _json(), nullable=False),
+)
+
+blind_pairs = Table(
+    "blind_pairs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("fast_request", Text, nullable=False, unique=True),
+    Column("powerful_request", Text, nullable=False, unique=True),
+    Column("first", Text, nullable=False),
+    Column("choice", Text),
+    Column("voted_at", UTCDateTime),
 )
 
 people_version = Table(

@@ -15,7 +15,7 @@ LONGEST_SECONDS = 600
 SELDOM_RIGHT = {  # what begins must end later, models and assignments must be there, and what is removed is there once
     "POST /admin/students/{student}/keys",
     "POST /admin/courses/{course}/assignments", "POST /admin/courses/{course}/exams", "DELETE /admin/exams/{exam}",
-    "POST /admin/students/{student}/erase",
+    "POST /admin/students/{student}/erase", "POST /v1/pairs/{pair_id}/vote",
 }  # fmt: skip
 
 
@@ -31,10 +31,12 @@ def things(gateway: Gateway) -> dict[str, str]:
         body = {"model": "auto", "messages": [{"role": "user", "content": "Hi!"}]}
         hers = {"x-api-key": client.post("/admin/courses/generated/keys", json={}).json()["key"]}
         asked = httpx.post(f"{gateway.url}/v1/chat/completions", json=body, headers=hers, timeout=120)
+        pair = httpx.post(f"{gateway.url}/v1/pairs", json=body, headers=hers, timeout=120)
     rotated, revoked = [key.json()["id"] for key in keys]
     made = {
         "STUDENT": student.json()["id"],
         "BUDGET": budget.json()["id"],
+        "PAIR": pair.json()["id"],
         "REQUEST_ID": asked.headers["x-lumni-request-id"],
     }
     return {**made, "ROTATED": rotated, "REVOKED": revoked}

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, inspect, text
 
 from lumni.budget import Ask, Balance, Bounds, Budget, Draw, TopUp
+from lumni.calibration import BlindPair, Calibration
 from lumni.classroom import Act, Assignment, Content, Course, Exam, Rules, Student, VirtualKey
 from lumni.settings import Settings
 from lumni.storage import migrate, months
@@ -100,6 +101,8 @@ async def test_a_class_survives_the_way_to_the_version_before_budgets_and_back(e
     await database.rules.top_up(TopUp("b-1", "s-1", "total", 3))
     draw = Draw(Balance("b-1", "s-1", "total"), 5, 1, 0)
     await database.ledger.post([Ask("h-1", (draw,), Bounds(1, 1), START)], [])
+    assert await database.rules.add_calibration(Calibration("cs1", 1, START, "local", "w-1", figures={"votes": 20}))
+    await database.learning.add_pair(BlindPair("pair-1", START, "req-1", "req-2", "fast"))
     await database.audit.add(Act("a-1", START, "local", "admin", "course.add", "cs1"))
     await database.contents.add([Content("req-1", START, "cs1", "s-1", "full", "h", "h", "asked", "got")])
     await database.records.add([record(assignment="hw-1")])
