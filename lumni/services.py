@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from lumni.catalogue.load import load_catalogue
 from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.budgets import Budgets
+from lumni.gateway.cache import ResponseCache
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
@@ -55,6 +56,7 @@ from lumni.telemetry.prompts import make_prompts
 from lumni.telemetry.recent import Recent
 from lumni.telemetry.traces import begin, make_traces
 from lumni.types import AlertSink, Trace
+from lumni.upstream.answers import AnswerStore
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
 
@@ -163,9 +165,10 @@ class Services:
             opened.push_async_callback(in_time, prompts.close)
             preparation = Preparation(settings.experiments, prompts)
             signer = receipt_signer(settings)
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer)
+            cache = await opened.enter_async_context(open_cache(settings, catalogue))
+            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
             pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
-            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes, cache)
             if folder := shared_folder():
                 gauges.processes = Processes(folder, gauges.own)
                 gauges.processes.start()
@@ -189,6 +192,19 @@ class Services:
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
         await self._closing.aclose()
+
+
+@asynccontextmanager
+async def open_cache(settings: Settings, catalogue: Catalogue) -> AsyncIterator[ResponseCache]:
+    """The response cache; it keeps nothing unless the settings say so."""
+    store = AnswerStore(settings, catalogue.cache_params) if settings.caches else None
+    if store:
+        await store.start()
+    cache = ResponseCache(store, _secret(settings).digest("cache"), settings.cache_ttl_seconds, catalogue.resolve)
+    yield cache
+    await in_time(cache.close)
+    if store:
+        await in_time(store.close)
 
 
 def make_bell(settings: Settings) -> Bell:

@@ -5,9 +5,12 @@ from collections.abc import AsyncGenerator, Sequence
 
 from lumni import sse
 from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
-from lumni.gateway import admission, settlement, timetable
+from lumni.gateway import replay, settlement, timetable
+from lumni.gateway.admission import Door
 from lumni.gateway.budgets import Budgets
+from lumni.gateway.cache import Kept, ResponseCache
 from lumni.gateway.drain import Drain
+from lumni.gateway.keeping import Recording
 from lumni.gateway.planning import Planner
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.reply import Reply
@@ -37,6 +40,7 @@ class Pipeline:
         keeper: Keeper,
         journal: Journal | None = None,
         signer: Signer | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self._planner = planner
         self.budgets = budgets
@@ -47,6 +51,7 @@ class Pipeline:
         self._keeper = keeper
         self._journal = journal
         self._signer = signer
+        self.cache = cache or ResponseCache(None, b"", 0.0)
         self.drain = Drain()
 
     def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
@@ -58,10 +63,15 @@ class Pipeline:
         case = Case(request, principal, self._sinks, self._journal)
         try:
             request, principal = timetable.apply(request, principal, self.budgets.rules_of(principal.course))
-            case.admission = await admission.enter(self._quota, request, principal)
+            door = Door(self._quota, request, principal)
+            await door.knock(burst_only=self.cache.on)
             case.done("admission")
             case.prepared = request = await self._preparation.prepare(request, principal)
             case.done("prompt")
+            case.ask = self.cache.ask(request, principal)
+            if hit := await self.cache.get(case.ask, request.deadline):
+                return self._replay(hit, case)
+            case.admission = await door.enter()
             request = self.budgets.economise(request, principal)
             case.plan = plan = await self._planner.plan(request, principal)
             case.done("plan")
@@ -94,22 +104,32 @@ class Pipeline:
         return ClientDisconnected("The client left.")
 
     def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
+        Recording(case).end(answer, plan)
         record = case.answered(answer)
         said = Transcript(self._keeper, case.request, case.principal).end(answer.body)
         if case.request.metadata_in_body:
-            return {**answer.body, "lumni": self._metadata(case, record, plan, said)}
+            return {**answer.body, "lumni": self._signed(settlement.metadata(record, plan), case, record, said)}
         return answer.body
+
+    def _replay(self, kept: Kept, case: Case) -> Reply:
+        """An answer that was kept, as a body or as a stream."""
+        record, age = case.replayed(kept), self.cache.age(kept)
+        said = Transcript(self._keeper, case.request, case.principal).end(kept.body)
+        metadata = self._signed(settlement.kept_metadata(record, kept, age), case, record, said)
+        return replay.reply(kept.body, case.request, metadata, settlement.kept_headers(kept, case, age))
 
     async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[bytes]:
         """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
         case.first_content = asyncio.get_running_loop().time()
         outcome, status = Outcome.DISCONNECTED, 499
-        transcript = Transcript(self._keeper, case.request, case.principal)
+        transcript, recording = Transcript(self._keeper, case.request, case.principal), Recording(case)
         try:
             yield b""
             async for events in answer:
                 transcript.hear(events)
+                recording.hear(events)
                 yield events
+            recording.end(answer, plan)
             outcome, status = Outcome.OK, 200
         except AttemptFailed as failed:
             outcome, status = Outcome.CUT, 200
@@ -128,12 +148,11 @@ class Pipeline:
             finally:
                 record = case.answered(answer, outcome, status)
                 said = transcript.end(closing=answer.closing)
-        metadata = self._metadata(case, record, plan, said)
+        metadata = self._signed(settlement.metadata(record, plan), case, record, said)
         yield b"".join(map(sse.event, self._closing(answer, case.request, metadata)))
 
-    def _metadata(self, case: Case, record: RequestRecord, plan: Plan, said: str | None) -> Json:
+    def _signed(self, shown: Json, case: Case, record: RequestRecord, said: str | None) -> Json:
         """The ``lumni`` object, with a receipt of what was ``said`` if the client asked for one."""
-        shown = settlement.metadata(record, plan)
         if said is None or self._signer is None:
             return shown
         return shown | {"receipt": self._signer.sign(settlement.receipt(case.request, record, said))}

@@ -10,6 +10,7 @@ from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
 from lumni.gateway.budgets import Purse
+from lumni.gateway.cache import Ask, Kept
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
 from lumni.money import to_usd
@@ -61,6 +62,7 @@ class Case:
         self.plan: Plan | None = None
         self.purse: Purse | None = None
         self.turn: Turn | None = None
+        self.ask: Ask | None = None
         self.first_content: float | None = None
         self._sinks = sinks
         self._steps: list[tuple[str, float]] = []
@@ -101,6 +103,35 @@ class Case:
                 usage_estimated=usage.estimated,
                 list_cost=list_cost,
                 billed_cost=0 if deployment.free else list_cost,
+            )
+        )
+
+    def replayed(self, kept: Kept) -> RequestRecord:
+        """Close with an answer that was kept. It has that answer's tokens and list price, and nobody is billed."""
+        self.done("cache")
+        if self.request.stream:
+            self.first_content = self._now()
+        common = self._common() | {"reason": "the same was asked before, and its answer was kept"}
+        if kept.classification:
+            task = kept.classification
+            common |= {"task_type": task["task_type"], "confidence": task["confidence"], "factors": task["factors"]}
+        return self._close(
+            RequestRecord(
+                **common,
+                outcome=Outcome.CACHED,
+                status=200,
+                deployment=kept.deployment,
+                provider=kept.provider,
+                model=kept.model,
+                cached=True,
+                finish_reason=kept.finish_reason,
+                prompt_tokens=kept.usage.prompt_tokens,
+                completion_tokens=kept.usage.completion_tokens,
+                cached_tokens=kept.usage.cached_tokens,
+                reasoning_tokens=kept.usage.reasoning_tokens,
+                usage_estimated=kept.usage.estimated,
+                list_cost=kept.list_cost,
+                billed_cost=None if kept.list_cost is None else 0,
             )
         )
 
@@ -161,6 +192,8 @@ class Case:
         return (moment - self.request.received) * 1000
 
     def _close(self, record: RequestRecord) -> RequestRecord:
+        if self.ask:
+            self.ask.cache.leave(self.ask)
         if self.turn:
             self.turn.close()
         if self._record is None:
@@ -186,20 +219,29 @@ def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attemp
 
 def metadata(record: RequestRecord, plan: Plan) -> Json:
     """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
+    return _told(record, classification_of(plan), benchmark_of(record.deployment, plan))
+
+
+def kept_metadata(record: RequestRecord, kept: Kept, age: int) -> Json:
+    """The ``lumni`` object of an answer that was kept ``age`` seconds ago: what was thought then is as it was."""
+    return _told(record, kept.classification, kept.benchmark) | {"age": age}
+
+
+def _told(record: RequestRecord, classification: Json | None, benchmark: Json | None) -> Json:
     cost = None
     if record.list_cost is not None and record.billed_cost is not None:
         cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
     return {
         "request_id": record.request_id,
         "trace_id": record.trace.trace_id if record.trace else record.request_id,
-        "classification": _classification(plan),
+        "classification": classification,
         "selection": {
             "deployment": record.deployment,
             "provider": record.provider,
             "model": record.model,
             "reason": record.reason,
         },
-        "benchmark": _benchmark(record, plan),
+        "benchmark": benchmark,
         "cost": cost,
         "latency_ms": round(record.latency_ms, 1),
         "queued_ms": round(record.queued_ms, 1),
@@ -224,7 +266,7 @@ def receipt(request: ChatRequest, record: RequestRecord, said: str) -> Json:
     }
 
 
-def _classification(plan: Plan) -> Json | None:
+def classification_of(plan: Plan) -> Json | None:
     """How hard the task is; ``None`` where nothing was classified."""
     if not plan.classified:
         return None
@@ -239,12 +281,12 @@ def _classification(plan: Plan) -> Json | None:
     }
 
 
-def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
+def benchmark_of(answered: str | None, plan: Plan) -> Json | None:
     """How good the model that answered is in the task's domain, with provenance; ``None`` where that is unknown.
 
     ``score`` is in percent, as are MMLU and the other classic benchmarks, which are there as far as published.
     """
-    known = next((c.benchmark for c in plan.candidates if c.deployment.id == record.deployment), None)
+    known = next((c.benchmark for c in plan.candidates if c.deployment.id == answered), None)
     if known is None:
         return None
     return {
@@ -271,6 +313,8 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
         "x-lumni-attempts": str(len(case.attempts)),
         "x-lumni-privacy": case.principal.privacy,
     }
+    if case.ask:
+        values["x-lumni-cache"] = case.ask.answer
     if case.purse and case.purse.tokens is not None:
         values["x-lumni-max-tokens"] = str(case.purse.tokens)
     if plan.classified:
@@ -278,4 +322,25 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
     if treatment := case.prepared.treatment:
         values["x-lumni-variant"] = f"{treatment.experiment}/{treatment.variant}"
     limits = case.admission.headers if case.admission else {}
-    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits
+    return _spelled(values) | limits
+
+
+def kept_headers(kept: Kept, case: Case, age: int) -> dict[str, str]:
+    """The same for an answer that was kept, and ``age``."""
+    values = {
+        "age": str(age),
+        "x-lumni-cache": "hit",
+        "x-lumni-deployment": kept.deployment,
+        "x-lumni-provider": kept.provider,
+        "x-lumni-model": kept.model,
+        "x-lumni-task-type": kept.classification["task_type"] if kept.classification else "disabled",
+        "x-lumni-attempts": "0",
+        "x-lumni-privacy": case.principal.privacy,
+    }
+    if kept.classification:
+        values["x-lumni-confidence"] = f"{kept.classification['confidence']:.2f}"
+    return _spelled(values)
+
+
+def _spelled(values: dict[str, str]) -> dict[str, str]:
+    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()}
