@@ -152,7 +152,7 @@ async def provided() -> AsyncIterator[Provider]:
 
 
 async def test_traces_go_through_the_whole_line(collected: Collector, provided: Provider, tmp_path: Path) -> None:
-    """001-13, 001-37: from the caller's traceparent to the provider's, to a collector that knows OTLP, with nobody's words."""
+    """001-13, 001-37: from the caller's traceparent to the provider's, to a collector that knows OTLP."""
     settings = {
         "otel_exporter_otlp_endpoint": collected.base, "otel_exporter_otlp_headers": "x-tenant=school, x-key=k1",
         "otel_service_name": "our-lumni",
