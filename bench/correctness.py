@@ -32,7 +32,7 @@ from lumni.catalogue.limits import Limit, PoolLimits
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import known_scores
 from lumni.errors import LumniError
-from lumni.gateway import admission
+from lumni.gateway.admission import Door
 from lumni.gateway.planning import Planner
 from lumni.gateway.quotas import make_quota
 from lumni.gateway.turn import Turn
@@ -109,7 +109,9 @@ async def _one(
     )
     principal = Principal("class", role="teacher")
     try:
-        admitted = await admission.enter(quota, request, principal)
+        door = Door(quota, request, principal)
+        await door.knock(burst_only=False)
+        admitted = await door.enter()
         plan = await planner.plan(request, principal)
         turn = Turn(quota, admitted.ticket, whole)
         chosen = await turn.lease(plan.deployments, request.deadline - SECONDS_TO_ANSWER)

@@ -20,14 +20,19 @@ class Figures:
     request_cpu: float
     burst_stream_cpu: float
     paced_stream_cpu: float
+    lone_stream_cpu: float
     requests_per_second: float
     streams_per_second: float
     latency_p50: float
     latency_p99: float
     added_latency_p50: float
     added_latency_p99: float
+    added_half_load_p50: float
+    added_half_load_p99: float
     added_first_content_p50: float
     added_first_content_p99: float
+    added_gap_p50: float
+    added_gap_p99: float
     answers: int
     errors: int
     error: str
@@ -49,15 +54,19 @@ def ratio(of: float, to: float) -> float:
 
 
 def _of(name: str, runs: Runs) -> Figures:
-    plain, burst, spaced, paced = (runs[name, load] for load in ("plain", "burst", "plain-spaced", "paced-spaced"))
+    loads = ("plain", "burst", "paced", "plain-half", "plain-spaced", "paced-spaced")
+    plain, burst, many, half, spaced, paced = (runs[name, load] for load in loads)
     latency = _pooled(spaced, "latency_ms")
     direct_latency = _pooled(runs[DIRECT, "plain-spaced"], "latency_ms")
     first, direct_first = _pooled(paced, "first_ms"), _pooled(runs[DIRECT, "paced-spaced"], "first_ms")
-    every = [*plain, *burst, *spaced, *paced]
+    halved = _pooled(half, "latency_ms")
+    gaps, direct_gaps = _pooled(paced, "gap_ms"), _pooled(runs[DIRECT, "paced-spaced"], "gap_ms")
+    every = [*plain, *burst, *many, *half, *spaced, *paced]
     return Figures(
         request_cpu=statistics.median(run.cpu_ms for run in plain),
         burst_stream_cpu=statistics.median(run.cpu_ms for run in burst),
-        paced_stream_cpu=statistics.median(run.cpu_ms for run in paced),
+        paced_stream_cpu=statistics.median(run.cpu_ms for run in many),
+        lone_stream_cpu=statistics.median(run.cpu_ms for run in paced),
         requests_per_second=statistics.median(run.requests / run.seconds for run in plain),
         streams_per_second=statistics.median(run.requests / run.seconds for run in burst),
         latency_p50=percentile(latency, 0.50),
@@ -66,6 +75,10 @@ def _of(name: str, runs: Runs) -> Figures:
         added_latency_p99=percentile(latency, 0.99) - percentile(direct_latency, 0.99),
         added_first_content_p50=percentile(first, 0.50) - percentile(direct_first, 0.50),
         added_first_content_p99=percentile(first, 0.99) - percentile(direct_first, 0.99),
+        added_half_load_p50=percentile(halved, 0.50) - percentile(direct_latency, 0.50),
+        added_half_load_p99=percentile(halved, 0.99) - percentile(direct_latency, 0.99),
+        added_gap_p50=percentile(gaps, 0.50) - percentile(direct_gaps, 0.50),
+        added_gap_p99=percentile(gaps, 0.99) - percentile(direct_gaps, 0.99),
         answers=sum(run.requests for run in every),
         errors=sum(run.errors for run in every),
         error=next((run.error for run in every if run.error), ""),

@@ -1,35 +1,36 @@
-"""The gateways that are compared. A new one is a class here and a place in ``GATEWAYS``."""
+"""The gateways that are compared. A new one is a class here or in ``rivals`` and a place in ``GATEWAYS``."""
 
+import contextlib
 import subprocess
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from bench.loads import MODEL, PACED_MODEL
 from bench.processes import Process
-from bench.targets import CHAT_PATH, Target, free_port, wait_until
+from bench.targets import MODEL, Target, free_port, wait_until
 
 REPOSITORY = Path(__file__).parent.parent
 MODEL_LIST = """\
 model_list:
   - model_name: {model}
     litellm_params: {{model: openai/{model}, api_base: "{provider}/v1", api_key: unused}}{more}
-  - model_name: {paced}
-    litellm_params: {{model: openai/{paced}, api_base: "{provider}/paced/v1", api_key: unused}}{more}
 """
 
 
+class NotHere(Exception):
+    """What a gateway needs can't be had on this machine; says what."""
+
+
 class Gateway(ABC):
-    """A gateway with one worker that serves ``MODEL`` and ``PACED_MODEL`` from the provider, behind one key."""
+    """A gateway with one worker that serves ``model`` from the provider, behind one key."""
 
     name: ClassVar[str]
     key: ClassVar[str]
-    environ: ClassVar[dict[str, str]] = {}
-    chat_path: ClassVar[str] = CHAT_PATH
+    model: ClassVar[str] = MODEL
 
-    def prepare(self) -> None:  # noqa: B027  (most gateways need nothing)
-        """Install what it needs, before anything is measured."""
+    def prepare(self, stack: contextlib.ExitStack) -> None:  # noqa: B027  (most gateways need nothing)
+        """Install and start what it needs, before anything is measured. Raises :class:`NotHere`."""
 
     @abstractmethod
     def command(self, port: int, provider: str, directory: Path) -> list[str]:
@@ -42,13 +43,21 @@ class Gateway(ABC):
     def version(self) -> str:
         """What was measured."""
 
+    def environ(self, port: int, provider: str) -> dict[str, str]:  # noqa: ARG002  (some need them)
+        """Its environment, besides PATH and HOME."""
+        return {}
+
+    def headers(self, provider: str) -> dict[str, str]:  # noqa: ARG002
+        """What each request tells it besides its key."""
+        return {}
+
     def start(self, provider: Target, directory: Path) -> Target:
         """The running gateway, once it has given its first answer. Raises :class:`bench.targets.NotStarted`."""
         directory.mkdir()
-        port, version = free_port(), self.version()
-        process = Process(self.command(port, f"http://127.0.0.1:{provider.port}", directory), directory, self.environ)
-        target = Target(self.name, version, port, self.key, self.chat_path, process)
-        wait_until(process, lambda: target.answers(MODEL))
+        port, version, address = free_port(), self.version(), f"http://127.0.0.1:{provider.port}"
+        process = Process(self.command(port, address, directory), directory, self.environ(port, address))
+        target = Target(self.name, version, port, self.key, process, self.model, self.headers(address))
+        wait_until(process, target.answers)
         return target
 
 
@@ -57,13 +66,17 @@ class Lumni(Gateway):
 
     name = "lumni"
     key = "bench-key"
-    environ: ClassVar = {"UNIFIED_API_KEY": key}
     more: ClassVar = ""
+    workers: ClassVar = 1
 
     def command(self, port: int, provider: str, directory: Path) -> list[str]:
-        model_list = MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider, more=self.more)
+        model_list = MODEL_LIST.format(model=MODEL, provider=provider, more=self.more)
         (directory / "litellm_config.yaml").write_text(model_list)
-        return [sys.executable, "-m", "lumni", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        serve = [sys.executable, "-m", "lumni", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        return [*serve, "--workers", str(self.workers)]
+
+    def environ(self, port: int, provider: str) -> dict[str, str]:  # noqa: ARG002
+        return {"UNIFIED_API_KEY": self.key}
 
     def version(self) -> str:
         import lumni
@@ -80,41 +93,28 @@ class LumniTranslated(Lumni):
     more: ClassVar = "\n    model_info: {lane: translated}"
 
 
-class LiteLLMProxy(Gateway):
-    """LiteLLM's proxy in an environment of its own, without a database, quiet, as its page on production advises."""
+class LumniShared(Lumni):
+    """With its limits in Redis (a Valkey) and its records in PostgreSQL, whose own CPU is not counted."""
 
-    name = "litellm-proxy"
-    key = "sk-bench"
-    requirement = "litellm[proxy]>=1.106,<1.110"
-    environment = REPOSITORY / "bench" / ".env-litellm"
-    environ: ClassVar = {
-        "LITELLM_MODE": "PRODUCTION",
-        "LITELLM_LOG": "ERROR",
-        # The price map that came with it, instead of one from the network.
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    }
+    name = "lumni-shared"
 
-    def prepare(self) -> None:
-        if (self.environment / "bin" / "litellm").exists():
-            return
-        subprocess.run(["uv", "venv", "--quiet", "--clear", str(self.environment)], check=True)
-        install = ["uv", "pip", "install", "--quiet", "--python", str(self.environment / "bin" / "python")]
-        subprocess.run([*install, self.requirement], check=True)
+    def prepare(self, stack: contextlib.ExitStack) -> None:
+        from tests.services.postgres import Postgres
+        from tests.services.server import Unavailable
+        from tests.services.valkey import Valkey
 
-    def command(self, port: int, provider: str, directory: Path) -> list[str]:
-        configuration = directory / "config.yaml"
-        configuration.write_text(
-            MODEL_LIST.format(model=MODEL, paced=PACED_MODEL, provider=provider, more="")
-            + f"general_settings: {{master_key: {self.key}}}\nlitellm_settings: {{set_verbose: false}}\n"
-        )
-        litellm = str(self.environment / "bin" / "litellm")
-        listen = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1", "--telemetry", "False"]
-        return [litellm, "--config", str(configuration), *listen]
+        try:
+            postgres, valkey = stack.enter_context(Postgres()), stack.enter_context(Valkey())
+        except Unavailable as error:
+            raise NotHere(str(error)) from None
+        self._shared = {"DATABASE_URL": postgres.url(), "REDIS_URL": valkey.url()}
 
-    def version(self) -> str:
-        ask = "from importlib.metadata import version; print(version('litellm'))"
-        python = str(self.environment / "bin" / "python")
-        return subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    def environ(self, port: int, provider: str) -> dict[str, str]:
+        return {**super().environ(port, provider), **self._shared}
 
 
-GATEWAYS: tuple[type[Gateway], ...] = (Lumni, LumniTranslated, LiteLLMProxy)
+class LumniTwice(LumniShared):
+    """The same with two workers."""
+
+    name = "lumni-two-workers"
+    workers: ClassVar = 2

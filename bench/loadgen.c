@@ -1,14 +1,15 @@
 // A load generator over HTTP/1.1 keep-alive connections that checks every answer and costs little itself.
 //
 //   loadgen -p PORT -u PATH -k KEY -b BODY_FILE -c CONNECTIONS -d SECONDS [-n REQUESTS] [-r RATE] [-e EVENTS]
-//           [-a FIRST] [-z LAST] [-s]
+//           [-a FIRST] [-z LAST] [-s] [-h "NAME: VALUE"]... [-x N]
 //
 // Closed loop: every connection sends its next request as soon as it has its answer. With -r open loop: RATE requests a
 // second whether or not answers come; a request that finds no idle connection waits, and its latency counts from when
 // it was due. Ends after SECONDS or REQUESTS, then waits for what is on its way.
 // An answer is right if its status is 200, it ended as HTTP says, it contains LAST and, with -e, it has at least EVENTS
 // `data:` lines and ends in `data: [DONE]`. Prints one JSON object; times are in milliseconds. With -s also every
-// latency, and every time until FIRST was there. Ends with the process that started it.
+// latency, every time until FIRST was there, and every time between two arrivals of an answer after that. With -x every
+// N-th request is hung up on once FIRST is there, which is no error. Ends with the process that started it.
 #define _GNU_SOURCE
 #include "timing.h"
 
@@ -33,24 +34,26 @@ typedef enum { IN_HEAD, IN_BODY, IN_SIZE, IN_CHUNK, AFTER_CHUNK, IN_TRAILER } St
 typedef struct {
     int fd, busy, status;
     State state;
-    int64_t due, first;
+    int64_t due, first, latest;  // latest: when something of the answer last came, after FIRST
+    long number;
     char *head, *body;
     size_t head_length, body_length, wanted;  // wanted: bytes still to come of the body or of a chunk
     size_t line_length;
 } Connection;
 
 typedef struct {
-    long sent, done, errors, reconnects;
+    long sent, done, errors, reconnects, aborted, gaps;
     char error[160];
-    double *latency_ms, *first_ms;
-    size_t capacity;
+    double *latency_ms, *first_ms, *gap_ms;
+    size_t capacity, gap_capacity;
 } Tally;
 
 static struct {
     int port, connections, samples;
+    char headers[1024];
     const char *path, *key, *first, *last;
     double seconds, rate;
-    long requests, events;
+    long requests, events, abort_every;
 } options = {.connections = 1, .path = "/v1/chat/completions", .key = "", .first = "", .last = "", .seconds = 1};
 
 static Tally tally;
@@ -84,9 +87,9 @@ static void ask(Connection *connection, int64_t due) {
     connection->status = 0;
     connection->state = IN_HEAD;
     connection->due = due;
-    connection->first = 0;
+    connection->first = connection->latest = 0;
     connection->head_length = connection->body_length = connection->wanted = 0;
-    tally.sent++;
+    connection->number = ++tally.sent;
     for (size_t sent = 0; sent < request_length;) {
         ssize_t count = send(connection->fd, request + sent, request_length - sent, MSG_NOSIGNAL);
         if (count <= 0) return;  // the server hung up; the read that follows counts the error
@@ -170,6 +173,26 @@ static size_t read_chunked(Connection *connection, const char *bytes, size_t len
     return 1;
 }
 
+// The client has heard enough.
+static void hang_up(Connection *connection) {
+    connection->busy = 0;
+    tally.aborted++;
+    close(connection->fd);
+    connect_to_server(connection);
+}
+
+static void note_gap(Connection *connection) {
+    int64_t now = now_ns();
+    if (connection->latest) {
+        if ((size_t)tally.gaps == tally.gap_capacity) {
+            tally.gap_capacity = tally.gap_capacity ? 2 * tally.gap_capacity : 4096;
+            tally.gap_ms = realloc(tally.gap_ms, tally.gap_capacity * sizeof(double));
+        }
+        tally.gap_ms[tally.gaps++] = (double)(now - connection->latest) / 1e6;
+    }
+    connection->latest = now;
+}
+
 static void take(Connection *connection, const char *bytes, size_t length) {
     while (length && connection->busy) {
         size_t used = 1;
@@ -195,9 +218,12 @@ static void take(Connection *connection, const char *bytes, size_t length) {
             return;
         }
     }
-    if (connection->busy && !connection->first && *options.first &&
-        memmem(connection->body, connection->body_length, options.first, strlen(options.first)))
+    if (!connection->busy || !*options.first) return;
+    if (!connection->first && memmem(connection->body, connection->body_length, options.first, strlen(options.first)))
         connection->first = now_ns();
+    if (!connection->first) return;
+    if (options.abort_every && connection->number % options.abort_every == 0) hang_up(connection);
+    else if (options.samples) note_gap(connection);
 }
 
 static void receive(Connection *connection) {
@@ -236,7 +262,7 @@ static double run(void) {
             if (connections[i].busy || (options.requests && tally.sent >= options.requests)) continue;
             ask(&connections[i], now_ns());
         }
-        if (tally.done == tally.sent && (over || (options.rate > 0 && wake == NEVER))) break;
+        if (tally.done + tally.aborted == tally.sent && (over || (options.rate > 0 && wake == NEVER))) break;
         if (now >= deadline) break;
         wake_at(timer, wake < deadline ? wake : deadline);
         int ready = epoll_wait(poller, events, 256, -1);
@@ -252,10 +278,18 @@ static double run(void) {
     return (double)(now_ns() - start) / 1e9;
 }
 
-static void print_list(const char *name, const double *values) {
+static void print_list(const char *name, const double *values, long count) {
     printf(",\"%s\":[", name);
-    for (long i = 0; i < tally.done; i++) printf(i ? ",%.4f" : "%.4f", values[i]);
+    for (long i = 0; i < count; i++) printf(i ? ",%.4f" : "%.4f", values[i]);
     printf("]");
+}
+
+static void add_header(const char *line) {
+    size_t length = strlen(options.headers), room = sizeof options.headers - length;
+    if ((size_t)snprintf(options.headers + length, room, "%s\r\n", line) >= room) {
+        fprintf(stderr, "loadgen: too many headers\n");
+        exit(2);
+    }
 }
 
 static void read_request(const char *path) {
@@ -271,8 +305,8 @@ static void read_request(const char *path) {
     request_length = (size_t)snprintf(
         request, 4096,
         "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nauthorization: Bearer %s\r\ncontent-type: application/json\r\n"
-        "accept: */*\r\nuser-agent: lumni-bench\r\ncontent-length: %zu\r\n\r\n",
-        options.path, options.port, options.key, length);
+        "accept: */*\r\nuser-agent: lumni-bench\r\n%scontent-length: %zu\r\n\r\n",
+        options.path, options.port, options.key, options.headers, length);
     memcpy(request + request_length, body, length);
     request_length += length;
 }
@@ -280,7 +314,7 @@ static void read_request(const char *path) {
 int main(int count, char **arguments) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const char *body = "/dev/null";
-    for (int option; (option = getopt(count, arguments, "p:u:k:b:c:d:n:r:e:a:z:s")) != -1;) switch (option) {
+    for (int option; (option = getopt(count, arguments, "p:u:k:b:c:d:n:r:e:a:z:sh:x:")) != -1;) switch (option) {
             case 'p': options.port = atoi(optarg); break;
             case 'u': options.path = optarg; break;
             case 'k': options.key = optarg; break;
@@ -293,6 +327,8 @@ int main(int count, char **arguments) {
             case 'a': options.first = optarg; break;
             case 'z': options.last = optarg; break;
             case 's': options.samples = 1; break;
+            case 'h': add_header(optarg); break;
+            case 'x': options.abort_every = atol(optarg); break;
             default: return 2;
         }
     read_request(body);
@@ -304,11 +340,12 @@ int main(int count, char **arguments) {
         connect_to_server(&connections[i]);
     }
     double seconds = run();
-    printf("{\"requests\":%ld,\"errors\":%ld,\"error\":\"%s\",\"reconnects\":%ld,\"seconds\":%.6f", tally.done, tally.errors,
-           tally.error, tally.reconnects, seconds);
+    printf("{\"requests\":%ld,\"errors\":%ld,\"error\":\"%s\",\"reconnects\":%ld,\"aborted\":%ld,\"seconds\":%.6f",
+           tally.done, tally.errors, tally.error, tally.reconnects, tally.aborted, seconds);
     if (options.samples) {
-        print_list("latency_ms", tally.latency_ms);
-        print_list("first_ms", tally.first_ms);
+        print_list("latency_ms", tally.latency_ms, tally.done);
+        print_list("first_ms", tally.first_ms, tally.done);
+        print_list("gap_ms", tally.gap_ms, tally.gaps);
     }
     printf("}\n");
     return 0;

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from bench.targets import Target
+from bench.targets import MODEL, Target
 
-MODEL, PACED_MODEL = "bench", "bench-paced"
 PACE_MS = 5.0
+SLOWLY = "Take your time."
+"""What makes the provider pace a stream, whatever is between."""
 CONTENT_CHUNKS = 98
+LONGEST_SECONDS = 900.0
 # The first and the last word of the provider's content.
 FIRST_WORD, LAST_WORD = "Alpha", "omega."
 PROMPT = (
@@ -30,24 +32,34 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Load:
-    """Closed loop over ``connections``, or open loop with ``rate`` requests a second; for ``seconds``."""
+    """Closed loop over ``connections``, or open loop with ``rate`` requests a second; for ``seconds``.
+
+    ``share`` asks for an open loop at that share of what the target did in the closed loop of the same round. Every
+    ``abort_every``-th request is hung up on once it has begun to answer.
+    """
 
     name: str
     kind: Kind
     seconds: float
     connections: int = 16
     rate: float | None = None
+    share: float | None = None
+    abort_every: int = 0
 
-    def body(self) -> bytes:
+    def body(self, model: str = MODEL) -> bytes:
         """The request."""
-        messages = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": PROMPT}]
-        body = {"model": PACED_MODEL if self.kind is Kind.PACED else MODEL, "messages": messages, "max_tokens": 200}
+        told = f"You are brief. {SLOWLY}" if self.kind is Kind.PACED else "You are brief."
+        messages = [{"role": "system", "content": told}, {"role": "user", "content": PROMPT}]
+        body = {"model": model, "messages": messages, "max_tokens": 200}
         return json.dumps(body if self.kind is Kind.PLAIN else {**body, "stream": True}).encode()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a load: of all answers the number, the faulty ones, and the times in milliseconds."""
+    """What came of a load: of all answers the number, the faulty ones, and the times in milliseconds.
+
+    ``gap_ms`` are the times between two arrivals of one answer, from its first content on.
+    """
 
     requests: int
     errors: int
@@ -56,32 +68,32 @@ class Run:
     seconds: float
     latency_ms: list[float] = field(default_factory=list)
     first_ms: list[float] = field(default_factory=list)
+    gap_ms: list[float] = field(default_factory=list)
+    aborted: int = 0
     cpu_ms: float = 0.0
 
 
-def run(loadgen: Path, target: Target, load: Load, directory: Path) -> Run:
-    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it. Times only in the open loop."""
-    body = directory / f"{load.name}.json"
-    body.write_bytes(load.body())
-    command = [str(loadgen), "-p", str(target.port), "-u", target.path(load.kind is Kind.PACED), "-k", target.key]
-    command += [
-        "-b",
-        str(body),
-        "-c",
-        str(load.connections),
-        "-d",
-        str(load.seconds),
-        "-a",
-        FIRST_WORD,
-        "-z",
-        LAST_WORD,
-    ]
+def run(loadgen: Path, target: Target, load: Load, directory: Path, number: int = 0) -> Run:
+    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it. Times only in the open loop.
+
+    A ``number`` of requests ends it instead of its seconds.
+    """
+    body = directory / f"{load.name}-{target.name}.json"
+    body.write_bytes(load.body(target.model))
+    command = [str(loadgen), "-p", str(target.port), "-u", target.chat_path, "-k", target.key, "-b", str(body)]
+    command += ["-c", str(load.connections), "-d", str(load.seconds), "-a", FIRST_WORD, "-z", LAST_WORD]
+    for name, value in target.headers.items():
+        command += ["-h", f"{name}: {value}"]
     if load.kind is not Kind.PLAIN:
         command += ["-e", str(CONTENT_CHUNKS)]
     if load.rate is not None:
         command += ["-r", str(load.rate), "-s"]
+    if number:
+        command += ["-n", str(number), "-d", str(LONGEST_SECONDS)]
+    if load.abort_every:
+        command += ["-x", str(load.abort_every)]
     before = target.settled_cpu_seconds()
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
     spent = target.settled_cpu_seconds() - before
     outcome = json.loads(printed)
-    return Run(**outcome, cpu_ms=1000 * spent / max(1, outcome["requests"]))
+    return Run(**outcome, cpu_ms=1000 * spent / max(1, outcome["requests"] + outcome["aborted"]))

@@ -1,11 +1,12 @@
 """What a gateway adds to a provider: CPU, latency, and how much one worker carries.
 
-    uv run python -m bench.overhead             less than four minutes
-    uv run python -m bench.overhead --quick     less than one
+    uv run python -m bench.overhead             less than six minutes
+    uv run python -m bench.overhead --quick     about two
+    uv run python -m bench.overhead --gateways lumni lumni-shared lumni-two-workers
 
-The provider called directly, Lumni over each of its lanes and LiteLLM's proxy take turns in one run. Only the loopback
-is used; everything that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the figures
-mean.
+The provider called directly, Lumni over each of its lanes and the other gateways take turns in one run. Only the
+loopback is used; everything that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the
+figures mean.
 """
 
 import argparse
@@ -25,11 +26,16 @@ from rich.console import Console
 
 from bench import machine, rounds, tools
 from bench.figures import figures
-from bench.gateways import GATEWAYS, Gateway
+from bench.gateways import Gateway, Lumni, LumniShared, LumniTranslated, LumniTwice, NotHere
 from bench.loads import PACE_MS
 from bench.report import Report
+from bench.rivals import Ferrogw, LiteLLMProxy, Portkey, Rolter
 from bench.targets import NotStarted, Target, start_provider
 
+GATEWAYS: tuple[type[Gateway], ...] = (
+    Lumni, LumniShared, LumniTranslated, LumniTwice, LiteLLMProxy, Portkey, Ferrogw, Rolter,
+)  # fmt: skip
+USUAL = ("lumni", "lumni-translated", "litellm-proxy", "portkey", "ferrogw", "rolter")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -53,18 +59,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(gateways: Sequence[Gateway], plan: rounds.Plan, command: str, console: Console) -> Report:
     """Start everything, measure, end everything."""
     date = datetime.now(UTC)
-    with tempfile.TemporaryDirectory(prefix="lumni-bench-") as name:
-        directory = Path(name)
+    with contextlib.ExitStack() as exits:
+        directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="lumni-bench-")))
         programs = tools.build(directory / "programs")
-        for gateway in gateways:
-            gateway.prepare()
+        able = [gateway for gateway in gateways if _prepared(gateway, exits, console)]
         started = time.monotonic()
-        with _running(gateways, programs, directory, console) as targets:
+        with _running(able, programs, directory, console) as targets:
             earlier = machine.Clock.read(targets)
             runs = rounds.measure(programs.loadgen, targets, plan, started, directory, console.print)
             foreign = machine.Clock.read(targets).foreign_share(earlier)
     versions = {target.name: target.version for target in targets}
     return Report(command, date, machine.describe(), versions, foreign, figures(runs), runs)
+
+
+def _prepared(gateway: Gateway, stack: contextlib.ExitStack, console: Console) -> bool:
+    """Whether it can be measured here; if not, why is told."""
+    try:
+        gateway.prepare(stack)
+    except NotHere as error:
+        console.print(f"[yellow]without {gateway.name}: {error}[/]")
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -87,12 +102,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = [gateway.name for gateway in GATEWAYS]
     parser = argparse.ArgumentParser(description="What a gateway adds to a provider called directly.")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="two short rounds, less than a minute")
+    length.add_argument("--quick", action="store_true", help="two short rounds")
     length.add_argument("--smoke", action="store_true", help="one round of moments: does it run at all?")
-    parser.add_argument("--gateways", nargs="+", choices=names, help="which ones (all; --smoke: only lumni)")
+    parser.add_argument(
+        "--gateways", nargs="+", choices=names, help="which ones (one worker, memory and SQLite; --smoke: only lumni)"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON file")
     options = parser.parse_args(arguments)
-    options.gateways = options.gateways or (["lumni"] if options.smoke else names)
+    options.gateways = options.gateways or (["lumni"] if options.smoke else list(USUAL))
     return options
 
 

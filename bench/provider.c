@@ -5,7 +5,7 @@
 // Listens on a free port of the loopback and prints it. Any POST is a chat completion; its content is always the same.
 //   plain     a chat.completion of 1 KB
 //   stream    100 chunks (role, 98 of content, finish), usage if asked for, [DONE], all at once
-//   stream, with "/paced/" in the path    the same, PACE_MS between two chunks
+//   stream, if the prompt says SLOWLY    the same, PACE_MS between two chunks
 // One thread, epoll. Ends with the process that started it.
 #define _GNU_SOURCE
 #include "timing.h"
@@ -23,8 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MAX_CONNECTIONS 1024
+#define MAX_CONNECTIONS 4096
 #define MAX_REQUEST 65536
+#define SLOWLY "Take your time."
 #define CONTENT_CHUNKS 98
 #define PARTS (CONTENT_CHUNKS + 2)  // role, content, and one for all that ends the stream
 #define IDENTITY "\"id\":\"chatcmpl-bench\",\"created\":1767225600,\"model\":\"bench\",\"system_fingerprint\":\"fp_bench\""
@@ -184,9 +185,8 @@ static void serve(Connection *connection) {
     while (connection->fd >= 0 && connection->part == PARTS && !connection->unsent_length &&
            (whole = whole_request(connection, &head_length))) {
         char *request = connection->request, *body = request + head_length;
-        size_t line_length = (size_t)((char *)memchr(request, '\n', head_length) - request);
         size_t body_length = whole - head_length;
-        int paced = contains(request, line_length, "/paced/");
+        int paced = contains(body, body_length, SLOWLY);
         int stream = contains(body, body_length, "\"stream\":true") || contains(body, body_length, "\"stream\": true");
         connection->with_usage =
             contains(body, body_length, "\"include_usage\":true") || contains(body, body_length, "\"include_usage\": true");

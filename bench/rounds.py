@@ -27,13 +27,15 @@ class Plan:
         return [
             Load("plain", Kind.PLAIN, self.saturated),
             Load("burst", Kind.BURST, self.saturated, connections=8),
+            Load("paced", Kind.PACED, self.saturated, connections=64),
+            Load("plain-half", Kind.PLAIN, self.saturated, connections=64, share=0.5),
             Load("plain-spaced", Kind.PLAIN, self.spaced, rate=25.0),
             Load("paced-spaced", Kind.PACED, self.spaced, rate=3.0),
         ]
 
 
-DEFAULT = Plan(rounds=5, budget=225.0, saturated=2.0, spaced=4.0, warm_up=1.0)
-QUICK = Plan(rounds=2, budget=55.0, saturated=0.8, spaced=1.5, warm_up=0.3)
+DEFAULT = Plan(rounds=5, budget=345.0, saturated=2.0, spaced=4.0, warm_up=1.0)
+QUICK = Plan(rounds=2, budget=90.0, saturated=0.8, spaced=1.5, warm_up=0.3)
 SMOKE = Plan(rounds=1, budget=30.0, saturated=0.1, spaced=0.3, warm_up=0.0)
 
 Runs = dict[tuple[str, str], list[Run]]  # (target, load) -> one Run a round
@@ -58,11 +60,19 @@ def measure(
         for target in targets:
             progress(f"round {number + 1} of {plan.rounds}: {target.name}")
             for load in loads:
-                runs[target.name, load.name].append(run(loadgen, target, load, directory))
+                fitted = _fitted(load, runs[target.name, "plain"])
+                runs[target.name, load.name].append(run(loadgen, target, fitted, directory))
         now = time.monotonic()
         if now - started + (now - began) > plan.budget:
             break
     return runs
+
+
+def _fitted(load: Load, saturated: Sequence[Run]) -> Load:
+    """With the rate that its share of what was just done comes to."""
+    if load.share is None:
+        return load
+    return replace(load, rate=load.share * saturated[-1].requests / saturated[-1].seconds)
 
 
 def _turns(targets: Sequence[Target], loads: Sequence[Load]) -> Iterable[tuple[Target, Load]]:

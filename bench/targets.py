@@ -4,13 +4,14 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.processes import Process
 
 DIRECT = "direct"
+MODEL = "bench"
 CHAT_PATH = "/v1/chat/completions"
 START_SECONDS = 240.0
 SETTLE_SECONDS = 0.3
@@ -28,23 +29,21 @@ class Target:
     version: str
     port: int
     key: str
-    chat_path: str
     process: Process
-
-    def path(self, paced: bool) -> str:
-        """Where to ask. The provider paces by the path; a gateway is asked for another model instead."""
-        return f"/paced{self.chat_path}" if paced and self.name == DIRECT else self.chat_path
+    model: str = MODEL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    chat_path: str = CHAT_PATH
 
     def settled_cpu_seconds(self) -> float:
         """CPU so far, after a moment for the work that an answer leaves behind, such as storing its record."""
         time.sleep(SETTLE_SECONDS)
         return self.process.cpu_seconds()
 
-    def answers(self, model: str) -> bool:
-        """Whether a chat completion of ``model`` is answered with 200 now."""
+    def answers(self) -> bool:
+        """Whether a chat completion is answered with 200 now."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Are you there?"}]})
-        headers = {"content-type": "application/json", "authorization": f"Bearer {self.key}"}
+        body = json.dumps({"model": self.model, "messages": [{"role": "user", "content": "Are you there?"}]})
+        headers = {"content-type": "application/json", "authorization": f"Bearer {self.key}", **self.headers}
         try:
             connection.request("POST", self.chat_path, body, headers)
             return connection.getresponse().status == 200
@@ -59,7 +58,7 @@ def start_provider(program: Path, pace_ms: float, directory: Path) -> Target:
     directory.mkdir()
     process = Process([str(program), str(pace_ms)], directory, {})
     wait_until(process, lambda: process.output().endswith("\n"))
-    return Target(DIRECT, "bench/provider.c", int(process.output()), "none", CHAT_PATH, process)
+    return Target(DIRECT, "bench/provider.c", int(process.output()), "none", process)
 
 
 def wait_until(process: Process, ready: Callable[[], bool]) -> None:

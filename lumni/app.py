@@ -5,6 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lumni import __version__
 from lumni.api import (
+    cache,
     chat,
     claim,
     completion,
@@ -44,8 +45,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for surface in (
         chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, settings, claim, usage,
-        receipts,
-        health, metrics, docs,
+        receipts, cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)

@@ -69,6 +69,10 @@ SETTING_KEYS: Mapping[str, str] = {
     "storage.url": "database_url",
     "storage.dataDir": "data_dir",
     "cache.url": "redis_url",
+    "cache.enabled": "cache_enabled",
+    "cache.type": "cache_type",
+    "cache.ttl": "cache_ttl_seconds",
+    "cache.maxEntries": "cache_max_entries",
     "lab.enabled": "enable_lab",
     "lab.seed": "lab_seed",
     "providers": "providers",
@@ -84,15 +88,12 @@ LATER_KEYS: Mapping[str, Any] = {
     "portkey.cache.ttl": int,  # seconds
     "portkey.retry.attempts": int,
     "portkey.retry.onStatusCodes": list[int],
-    "cache.enabled": bool,
-    "cache.ttl": int,  # seconds
     "fallback.enabled": bool,
 }
 
 # Say which store is meant; the store itself is chosen by the URL next to them.
 STORE_KEYS: Mapping[str, Any] = {
     "storage.type": Literal["sqlite", "postgresql"],
-    "cache.type": Literal["memory", "redis"],
 }
 
 TYPED_KEYS: Mapping[str, Any] = {**LATER_KEYS, **STORE_KEYS}

@@ -21,9 +21,12 @@
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
     ├── PairUnavailable         503  only models of one tier can answer, so that there is nothing to compare
     ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
+    ├── DatabaseUnavailable     503  what is asked for is in the database, and that is away
     ├── PromptUnavailable       503  a prompt could not be fetched, and none was kept
+    ├── CacheUnavailable        503  the response cache's store doesn't answer: only who manages it sees this
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
-    └── DeadlineExceeded        504  the request's time budget ran out
+    ├── DeadlineExceeded        504  the request's time budget ran out
+    └── NotCached               504  nothing is kept, and the client wanted nothing else (only-if-cached)
 
 Each carries the HTTP status, OpenAI's ``type`` and ``code``, and whether sending the same request again can help
 (``x-should-retry``, which OpenAI's own clients obey). Messages say what to do, and never hold a key or a provider's
@@ -204,6 +207,12 @@ class LimitsUnavailable(LumniError):
     retryable = True
 
 
+class DatabaseUnavailable(LumniError):
+    status = 503
+    code = "database_unavailable"
+    retryable = True
+
+
 class PromptUnavailable(LumniError):
     status = 503
     code = "prompt_unavailable"
@@ -222,4 +231,18 @@ class DeadlineExceeded(LumniError):
     status = 504
     type = "timeout_error"
     code = "deadline_exceeded"
+    retryable = True
+
+
+class NotCached(LumniError):
+    """RFC 9111, section 5.2.1.7, gives it the status of a gateway that has waited in vain."""
+
+    status = 504
+    type = "invalid_request_error"
+    code = "not_cached"
+
+
+class CacheUnavailable(LumniError):
+    status = 503
+    code = "cache_unavailable"
     retryable = True

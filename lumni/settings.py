@@ -25,6 +25,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
 SECRET_LENGTH = 32
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+CACHE_TYPES = {"local": "memory", "in-memory": "memory"}  # LiteLLM's names for ours
 
 
 class ProviderSettings(BaseModel):
@@ -163,6 +164,15 @@ class Settings(BaseSettings):
     breaker_threshold: int = Field(3, ge=1, description="Failures in a row after which a deployment is left alone.")
     breaker_recovery: float = Field(600.0, ge=0, description="For how long, until one probe decides.")
 
+    cache_enabled: bool | None = Field(
+        None, description="Keep answers for whoever asks the same; unset: if one of the next two is set."
+    )
+    cache_type: Literal["memory", "redis", "disk"] = Field(
+        "memory", description="Where answers are kept. What leaves the process is encrypted."
+    )
+    cache_ttl_seconds: float = Field(3600.0, ge=0, description="How long an answer is kept; 0: no cache.")
+    cache_max_entries: int = Field(1000, ge=1, description="Most answers that a process keeps in its memory.")
+
     health_check_interval: float = Field(
         60.0, ge=0, description="Between free calls to providers that are out of order; 0: none."
     )
@@ -269,6 +279,18 @@ class Settings(BaseSettings):
         names = {"true": "on", "1": "on", "yes": "on", "false": "off", "0": "off", "no": "off"}
         text = str(value).strip().lower()
         return names.get(text, text)
+
+    @property
+    def caches(self) -> bool:
+        """Whether answers are kept: if that is said, or else if it is said where or for how long."""
+        named = bool(self.model_fields_set & {"cache_type", "cache_ttl_seconds"})
+        return self.cache_ttl_seconds > 0 and (named if self.cache_enabled is None else self.cache_enabled)
+
+    @field_validator("cache_type", mode="before")
+    @classmethod
+    def _name_store(cls, value: Any) -> Any:
+        name = str(value).strip().lower()
+        return CACHE_TYPES.get(name, name)
 
     @field_validator("routing_strategy", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 import importlib.resources
 from collections import ChainMap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,14 @@ PREFIX = "LUMNI_"
 FILES_ONLY = frozenset(
     {"limit_tiers", "selection_weights", "disabled_deployments", "experiments", "providers", "accounts"}
 )
-# LiteLLM's own places for three of our settings, the weakest source of all.
-LITELLM_PLACES = {
+# LiteLLM's own places for some of our settings, the weakest source of all.
+LITELLM_PLACES: Mapping[tuple[str, ...], str] = {
     ("router_settings", "timeout"): "request_timeout",
     ("router_settings", "num_retries"): "num_retries",
     ("general_settings", "master_key"): "unified_api_key",
+    ("litellm_settings", "cache"): "cache_enabled",
+    ("litellm_settings", "cache_params", "type"): "cache_type",
+    ("litellm_settings", "cache_params", "ttl"): "cache_ttl_seconds",
 }
 
 
@@ -167,7 +170,7 @@ def _check_type(file: str, key: str, value: Any) -> None:
 def _stores_without_url(file: str, flat: Mapping[str, Any]) -> list[Finding]:
     urls = {"postgresql": ("storage.url", "SQLite"), "redis": ("cache.url", "memory")}
     findings = []
-    for key in STORE_KEYS:
+    for key in (*STORE_KEYS, "cache.type"):
         needed, used = urls.get(flat.get(key, ""), ("", ""))
         if needed and not flat.get(needed):
             what = f"{file}: {key} is {flat[key]}, but {needed} is empty: {used} is used"
@@ -181,10 +184,10 @@ def _from_model_list(
     path = Path(model_list.value)
     content = files.read_with_includes(path)
     values: Values = {}
-    for (section, key), field in LITELLM_PLACES.items():
-        value = files.substitute((content.get(section) or {}).get(key), environ).value
+    for place, field in LITELLM_PLACES.items():
+        value = files.substitute(_at(content, place), environ).value
         if value not in (None, ""):
-            values[field] = Value(value, f"{path.name}: {section}.{key}")
+            values[field] = Value(value, f"{path.name}: {'.'.join(place)}")
     own = files.substitute(content.get("lumni_settings") or {}, environ, "lumni_settings")
     findings.extend(files.not_set(path, own.missing))
     for key, value in own.value.items():
@@ -194,3 +197,10 @@ def _from_model_list(
         elif value not in (None, ""):
             values[key] = Value(value, f"{path.name}: lumni_settings.{key}")
     return values
+
+
+def _at(content: Any, place: Sequence[str]) -> Any:
+    """What a file has there; ``None`` where there is nothing."""
+    for key in place:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content

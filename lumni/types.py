@@ -116,6 +116,20 @@ class Treatment:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheControl:
+    """What a client wants of the response cache (RFC 9111, section 5.2.1). Ages are in seconds.
+
+    ``max_age`` is that of the oldest answer that will do, ``min_fresh`` for how long it must still be kept.
+    """
+
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+    max_age: float | None = None
+    min_fresh: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One chat request, whatever the surface it came by.
 
@@ -148,6 +162,7 @@ class ChatRequest:
     treatment: Treatment | None = None
     pinned: bool = False
     receipt: bool = False
+    cache_control: CacheControl = CacheControl()
 
     @property
     def messages(self) -> list[Json]:

@@ -1,5 +1,6 @@
 """The gateways that hold the class, each configured as its documentation advises for exactly these accounts."""
 
+import contextlib
 import sys
 import urllib.error
 import urllib.request
@@ -13,8 +14,9 @@ import yaml
 
 from bench.classroom.accounts import GROUP, Account
 from bench.classroom.lab import Lab
-from bench.gateways import LiteLLMProxy, Lumni
+from bench.gateways import Lumni
 from bench.processes import Process
+from bench.rivals import LiteLLMProxy
 from bench.targets import CHAT_PATH, free_port, wait_until
 
 
@@ -71,7 +73,7 @@ class LumniEntrant(Entrant):
     key = Lumni.key
     health = "/health"
     environ: ClassVar = {
-        **Lumni.environ,
+        "UNIFIED_API_KEY": Lumni.key,
         "MAX_REQUESTS_PER_MINUTE": "0",
         "MAX_REQUESTS_PER_HOUR": "0",
         "DEFAULT_RATE_LIMIT_CAPACITY": "0",
@@ -109,11 +111,12 @@ class LiteLLMEntrant(Entrant):
     name = "litellm-proxy"
     key = LiteLLMProxy.key
     health = "/health/liveliness"
-    environ: ClassVar = LiteLLMProxy.environ
+    environ: ClassVar = LiteLLMProxy.ENVIRON
     strategy = "simple-shuffle"
 
     def prepare(self) -> None:
-        LiteLLMProxy().prepare()
+        with contextlib.ExitStack() as stack:
+            LiteLLMProxy().prepare(stack)
 
     def configuration(self, accounts: Sequence[Account], lab: Lab) -> dict[str, Any]:
         return {
@@ -139,9 +142,8 @@ class LiteLLMEntrant(Entrant):
         }
 
     def command(self, configuration: Path, port: int) -> list[str]:
-        litellm = str(LiteLLMProxy.environment / "bin" / "litellm")
         listen = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1", "--telemetry", "False"]
-        return [litellm, "--config", str(configuration), *listen]
+        return [LiteLLMProxy().executable, "--config", str(configuration), *listen]
 
     def version(self) -> str:
         return LiteLLMProxy().version()

@@ -77,7 +77,18 @@ def operations() -> Json:
         Panel("Open files", {"open": "process_open_fds", "most": "process_max_fds"}),
         Panel("Program", {"": "lumni_build_info"}, kind="table", width=16),
     ])  # fmt: skip
-    return dashboard("lumni-operations", "Lumni: operations", [at_a_glance, requests, inside])
+    cache = Row("Response cache", [
+        Panel("Requests by what was kept",
+              {"{{result}}": f"sum by (result) (rate(lumni_cache_requests_total{RATE}))"}, unit="reqps", stacked=True),
+        Panel("Hit rate", {"share": f'sum(rate(lumni_cache_requests_total{{result="hit"}}{RATE})) / '
+                                    f'sum(rate(lumni_cache_requests_total{{result=~"hit|miss"}}{RATE}))'},
+              unit="percentunit"),
+        Panel("Saved", {"tokens/s": f"sum(rate(lumni_cache_saved_tokens_total{RATE}))"}),
+        Panel("Saved, by list price", {"USD": "sum(lumni_cache_saved_usd_total)"}, unit="currencyUSD", kind="stat"),
+        Panel("Answers in memory", {"answers": "sum(lumni_cache_entries)"}),
+        Panel("Faults of the store", {"faults": f"sum(increase(lumni_cache_faults_total{RATE}))"}, red_from=1),
+    ])  # fmt: skip
+    return dashboard("lumni-operations", "Lumni: operations", [at_a_glance, requests, cache, inside])
 
 
 def quota() -> Json:

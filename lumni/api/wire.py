@@ -15,12 +15,13 @@ from starlette.types import Scope
 from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
-from lumni.types import ChatRequest, Json, Prompt, TaskType, Trace, spell_strategy
+from lumni.types import CacheControl, ChatRequest, Json, Prompt, TaskType, Trace, spell_strategy
 
 OWN_FIELDS = frozenset({
     "task_type", "taskType", "provider", "routing_strategy", "fallback", "prompt", "experiment", "lumni", "what_if",
 })  # fmt: skip
 MAX_DEPTH = 100
+NO_WISHES = CacheControl()
 LABEL_LENGTH = 256
 _ASSIGNMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -121,10 +122,11 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         strategy=spell_strategy(body.get("routing_strategy")),
         fallback=body.get("fallback") is not False,
         label=_label(body),
-        assignment=_assignment(headers),
+        assignment=assignment_in(headers),
         receipt=headers.get("x-lumni-receipt", "").lower() in ("1", "true", "yes"),
         prompt=_prompt(body.get("prompt")),
         experiment=body.get("experiment"),
+        cache_control=cache_control(headers.get("cache-control")),
         metadata_in_body=shown and settings.response_metadata,
     )
 
@@ -152,13 +154,37 @@ def _label(body: Json) -> str | None:
     return user[:LABEL_LENGTH] if isinstance(user, str) else None
 
 
-def _assignment(headers: Mapping[str, str]) -> str | None:
-    """Raises :class:`InvalidRequest` for what can be no assignment's id."""
+def assignment_in(headers: Mapping[str, str]) -> str | None:
+    """What ``x-lumni-assignment`` names. Raises :class:`InvalidRequest` for what can be no assignment's id."""
     given = headers.get("x-lumni-assignment")
     if given and not _ASSIGNMENT.fullmatch(given):
         message = "x-lumni-assignment: an assignment's id has small letters, digits and dashes, at most 63."
         raise InvalidRequest(message, param="x-lumni-assignment")
     return given or None
+
+
+def cache_control(value: str | None) -> CacheControl:
+    """The directives of a request's ``cache-control``. An age that is no number asks for a new answer."""
+    if not value:
+        return NO_WISHES
+    given = dict(_directive(part) for part in value.lower().split(","))
+    max_age = _seconds(given["max-age"], 0.0) if "max-age" in given else None
+    return CacheControl(
+        no_cache="no-cache" in given or max_age == 0,
+        no_store="no-store" in given,
+        only_if_cached="only-if-cached" in given,
+        max_age=max_age,
+        min_fresh=_seconds(given["min-fresh"], float("inf")) if "min-fresh" in given else 0.0,
+    )
+
+
+def _directive(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name.strip(), value.strip().strip('"')
+
+
+def _seconds(value: str, otherwise: float) -> float:
+    return float(value) if value.isascii() and value.isdigit() else otherwise
 
 
 def _prompt(given: Json | None) -> Prompt | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lumni import files
+from lumni.catalogue.caching import read_caching
 from lumni.catalogue.deployments import Builder, lab_deployments
 from lumni.catalogue.forms import normalise
 from lumni.catalogue.model import Catalogue, Deployment
@@ -78,8 +79,9 @@ def _assemble(
     routing = read_routing(files.substitute(content.get("router_settings") or {}, environ).value, groups)
     section = files.substitute(content.get("litellm_settings") or {}, environ, "litellm_settings")
     callbacks, litellm_settings = split_callbacks(section.value)
+    cache_params, odd = read_caching(litellm_settings)
     unused = sorted(set(content.get("general_settings") or {}) - GENERAL_SETTINGS)
-    warnings = [*warnings, *routing.warnings, *(str(finding) for finding in files.not_set(path, section.missing))]
+    warnings = [*warnings, *routing.warnings, *odd, *(str(finding) for finding in files.not_set(path, section.missing))]
     if unused:
         warnings.append(f"general_settings belong to LiteLLM's proxy: Lumni does not use {', '.join(unused)}.")
     if not any(deployment.enabled for deployment in deployments):
@@ -90,6 +92,7 @@ def _assemble(
         fallbacks=routing.fallbacks,
         router_settings=routing.passed,
         litellm_settings=litellm_settings,
+        cache_params=cache_params,
         callbacks=callbacks,
         environment=variables,
         warnings=tuple(warnings),

@@ -98,7 +98,8 @@ class Deployment:
 class Catalogue:
     """All deployments in the file's order, and the Router's settings that LiteLLM understands.
 
-    ``environment`` are the list's ``environment_variables``, weaker than the process's own.
+    ``cache_params`` say where the response cache's store is, in LiteLLM's words. ``environment`` are the list's
+    ``environment_variables``, weaker than the process's own.
     """
 
     deployments: tuple[Deployment, ...]
@@ -106,6 +107,7 @@ class Catalogue:
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     router_settings: Mapping[str, Any] = field(default_factory=dict)
     litellm_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cache_params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     callbacks: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()

@@ -1,7 +1,5 @@
 """``lumni quota``: what is left of every pool, when it comes back, and who waits."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,8 +21,9 @@ def quota(
 ) -> None:
     """Show what is used, reserved and left of each provider's quota, when it comes back, and who waits."""
     from lumni.cli.failure import explained
+    from lumni.cli.remote import connected
 
-    with explained(), _connected(url, key) as client:
+    with explained(), connected(url, key) as client:
         first = look(client)
         if watch:
             _watch(client, first, as_json=as_json)
@@ -36,49 +35,11 @@ def quota(
             Console(highlight=False).print(render(first))
 
 
-@contextmanager
-def _connected(url: str, key: str | None) -> "Iterator[httpx.Client]":
-    import httpx
-
-    from lumni.errors import LumniError
-
-    base = url.rstrip("/")
-    base = base if base.endswith("/v1") else f"{base}/v1"
-    if not base.startswith(("http://", "https://")):
-        raise LumniError(f"{url} is no address of a gateway: it begins with http:// or https://.")
-    if key and not key.isascii():
-        raise LumniError("This is no key: keys are printable ASCII, since they travel in a header.")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    try:
-        client = httpx.Client(base_url=base, headers=headers, timeout=10)
-    except httpx.InvalidURL as error:
-        raise LumniError(f"{url} is no address of a gateway: {error}.") from None
-    with client:
-        yield client
-
-
 def look(client: "httpx.Client") -> dict[str, Any]:
     """The gateway's ``GET /v1/quota``. Raises ``LumniError``, which says what is wrong."""
-    import httpx
+    from lumni.cli.remote import asked
 
-    from lumni.errors import LumniError
-
-    base = str(client.base_url).rstrip("/")
-    try:
-        response = client.get("/quota")
-    except httpx.HTTPError as error:
-        reason = (str(error) or type(error).__name__).rstrip(".")
-        raise LumniError(f"No gateway answers at {base}: {reason}. Is `lumni serve` running there?") from None
-    try:
-        told = response.json()
-        if response.status_code == 401:
-            raise LumniError(f"{told['error']['message']} Give it with --key, or in LUMNI_API_KEY.")
-        if response.status_code != 200:
-            raise LumniError(told["error"]["message"])
-        shown: dict[str, Any] = {name: told[name] for name in ("data", "store", "waiting", "queue")}
-    except (ValueError, LookupError, TypeError):
-        raise LumniError(f"What answers at {base} is no gateway of this version of Lumni.") from None
-    return shown
+    return asked(client, "GET", "/quota", "data", "store", "waiting", "queue")
 
 
 def _watch(client: "httpx.Client", shown: dict[str, Any], *, as_json: bool) -> None:

@@ -25,22 +25,28 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve together; several need Redis.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Write a flame graph (SVG) of what took the CPU there.")] = None,
 ) -> None:
     """Start the gateway. Without any provider's key the built-in lab provider answers."""
     import os
 
     from lumni.cli import loop
     from lumni.cli.failure import explained
+    from lumni.cli.profile import profiled
     from lumni.settings import Settings
 
+    def load() -> Settings:
+        return Settings.load(config, os.environ, host=host, port=port, workers=workers)
+
     with explained():
-        settings = Settings.load(config, os.environ, host=host, port=port, workers=workers)
+        settings = load()
         if settings.workers == 1:
-            loop.run(run(settings))
+            with profiled(profile):
+                loop.run(run(settings))
             return
         from lumni.cli.workers import supervise
 
-        raise typer.Exit(supervise(settings))
+        raise typer.Exit(supervise(load, profile))
 
 
 async def run(settings: "Settings", post: "Post | None" = None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from lumni.errors import LumniError
 from lumni.settings import Settings
@@ -17,6 +18,7 @@ from lumni.telemetry.metrics import share_between_processes
 
 BACKLOG = 2048
 HEALTHY_SECONDS = 60.0  # who lived that long is replaced at once
+TAKING_SECONDS = 0.02
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 CLOSING_SECONDS = 20.0  # for writing the last records and leaving Redis, beyond the time that requests have
 
@@ -32,6 +34,7 @@ class Post:
     listener: socket.socket
     line: Connection
     first: bool
+    profile: Path | None = None
 
     def serving(self, stop: Callable[[], None]) -> None:
         """Tell the supervisor; ``stop`` is called on the running event loop when it is over."""
@@ -46,12 +49,17 @@ class Post:
         loop.add_reader(line, over)
 
 
-def supervise(settings: Settings) -> int:
-    """Run ``settings.workers`` processes until a signal; the exit code. Raises ``LumniError`` if it can't listen."""
+def supervise(load: Callable[[], Settings], profile: Path | None = None) -> int:
+    """Run as many processes as the settings say until a signal; the exit code.
+
+    ``load`` reads the settings, at each SIGHUP again. ``profile``: see :mod:`lumni.cli.profile`. Raises ``LumniError``
+    if it can't listen.
+    """
+    settings = load()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _listen(settings.host, settings.port) as listener:
         share_between_processes(settings.data_dir / "metrics")
-        return asyncio.run(Supervisor(settings, listener).run())
+        return asyncio.run(Supervisor(load, settings, listener, profile).run())
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -68,12 +76,13 @@ def _work(settings: Settings, post: Post) -> None:
 
     from lumni.cli import loop
     from lumni.cli.failure import explained
+    from lumni.cli.profile import profiled
     from lumni.cli.serve import run
 
     if post.line.poll():  # it is over before it began
         return
     try:
-        with explained():
+        with explained(), profiled(post.profile):
             loop.run(run(settings, post))
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
@@ -84,11 +93,13 @@ def _work(settings: Settings, post: Post) -> None:
 class Worker:
     """A worker's process as the supervisor sees it."""
 
-    def __init__(self, settings: Settings, number: int, listener: socket.socket, *, first: bool) -> None:
+    def __init__(
+        self, settings: Settings, number: int, listener: socket.socket, *, first: bool, profile: Path | None
+    ) -> None:
         context = multiprocessing.get_context("spawn")  # nothing of this process is to be copied into it
         self._line, theirs = context.Pipe()
         with theirs:
-            post = Post(number, listener, theirs, first)
+            post = Post(number, listener, theirs, first, profile)
             self._process = context.Process(target=_work, args=(settings, post), name=f"lumni-worker-{number}")
             self._process.start()
         self.ready = False
@@ -137,12 +148,21 @@ class Worker:
 
 
 class Supervisor:
-    """The first worker starts alone: it migrates the database and says what is wrong, once. Then come the others."""
+    """The first worker starts alone: it migrates the database and says what is wrong, once. Then come the others.
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    At SIGHUP one after the other is told to end and replaced by one with new settings, while the rest serve.
+    """
+
+    def __init__(
+        self, load: Callable[[], Settings], settings: Settings, listener: socket.socket, profile: Path | None
+    ) -> None:
+        self._load = load
         self._settings = settings
         self._listener = listener
+        self._profile = profile
         self._workers: dict[int, Worker] = {}
+        self._dismissed: Worker | None = None  # told to make room for one with new settings
+        self._renewal: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._clean = True
 
@@ -155,13 +175,15 @@ class Supervisor:
         if not await first.started() and not self._stopping.is_set():
             await first.ended.wait()
             return first.code or 1
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
         async with asyncio.TaskGroup() as places:
             for number in range(1, self._settings.workers + 1):
                 places.create_task(self._keep(number))
         return 0 if self._clean else 1
 
     def _start(self, number: int, *, first: bool = False) -> Worker:
-        worker = self._workers[number] = Worker(self._settings, number, self._listener, first=first)
+        path = self._profile and self._profile.with_stem(f"{self._profile.stem}-{number}")
+        worker = self._workers[number] = Worker(self._settings, number, self._listener, first=first, profile=path)
         return worker
 
     async def _keep(self, number: int) -> None:
@@ -175,12 +197,45 @@ class Supervisor:
             if self._stopping.is_set():
                 self._clean = self._clean and (worker.code == 0 or not worker.ready)
                 return
+            if worker is self._dismissed:
+                continue
             lived = loop.time() - began
             pause = 0.0 if lived > HEALTHY_SECONDS else min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * pause))
             logger.warning("worker %d %s; another one starts in %g s", number, _how(worker.code), pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
+
+    def _renew(self) -> None:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.get_running_loop().create_task(self._renew_all())
+        else:
+            logger.warning("the workers are being renewed already: send SIGHUP again when they are")
+
+    async def _renew_all(self) -> None:
+        """New settings for one worker after the other. The first that doesn't start with them ends it."""
+        try:
+            settings = self._load()
+        except LumniError as error:
+            logger.error("the workers go on with the old settings: %s", error)
+            return
+        # Where it listens and how many serve stays as it is.
+        old = self._settings
+        fixed = {name: getattr(old, name) for name in ("host", "port", "workers")}
+        self._settings = settings.model_copy(update=fixed)
+        for number, worker in sorted(self._workers.items()):
+            self._dismissed = worker
+            worker.stop()
+            await worker.ended.wait()
+            while self._workers.get(number) in (None, worker):  # until its place is taken
+                if self._stopping.is_set():
+                    return
+                await asyncio.sleep(TAKING_SECONDS)
+            if not await self._workers[number].started():
+                logger.error("worker %d doesn't start with the new settings: all go on with the old ones", number)
+                self._settings = old
+                return
+        logger.info("all workers have been renewed")
 
     def _stop(self) -> None:
         if self._stopping.is_set():

@@ -38,40 +38,65 @@ def limits_of(principal: Principal, label: str | None) -> tuple[str, str]:
     return person_of(principal, label), tier_of(principal, label)
 
 
-async def enter(quota: Quota, request: ChatRequest, principal: Principal) -> Admission:
-    """Count the request against its key's burst and its student's minute and hour.
+class Door:
+    """What one request passes: first its key's burst, and behind the response cache its student's minute and hour."""
 
-    Raises :class:`RateLimited`, :class:`PermissionDenied` for keys that may only look, and
-    :class:`LimitsUnavailable` when nothing is known of any limit.
-    """
-    if principal.role == "monitor":
-        raise PermissionDenied("This key is for monitoring: it may look, but ask no model.")
-    if quota.stranded and not await quota.shared_within(min(STRANDED_PATIENCE, _left(request))):
-        raise LimitsUnavailable(
-            "The limits are kept in Redis, which the gateway can't reach yet; without it nobody knows what is left. "
-            "Ask again in a moment.",
-            retry_after=STRANDED_PATIENCE,
+    def __init__(self, quota: Quota, request: ChatRequest, principal: Principal) -> None:
+        self._quota = quota
+        self._request = request
+        self._principal = principal
+        self._person, self._tier = limits_of(principal, request.label)
+        self._key = principal.key_id
+        self._allowance: Allowance | None = None
+
+    async def knock(self, *, burst_only: bool) -> None:
+        """Count the request against its key's burst, and unless ``burst_only`` in the same moment against the rest.
+
+        Raises :class:`RateLimited`, :class:`PermissionDenied` for keys that may only look, and
+        :class:`LimitsUnavailable` when nothing is known of any limit.
+        """
+        quota, request = self._quota, self._request
+        if self._principal.role == "monitor":
+            raise PermissionDenied("This key is for monitoring: it may look, but ask no model.")
+        if quota.stranded and not await quota.shared_within(min(STRANDED_PATIENCE, _left(request))):
+            raise LimitsUnavailable(
+                "The limits are kept in Redis, which the gateway can't reach yet; without it nobody knows what is "
+                "left. Ask again in a moment.",
+                retry_after=STRANDED_PATIENCE,
+            )
+        if not burst_only:
+            self._allowance = await self._count()
+        elif not (allowance := await quota.students.burst(self._key, self._tier)).allowed:
+            raise _over(allowance)
+        else:
+            self._key = ""
+
+    async def enter(self) -> Admission:
+        """Count what isn't counted yet. Raises :class:`RateLimited`."""
+        request, principal = self._request, self._principal
+        allowance = self._allowance or await self._count()
+        ticket = Ticket(
+            self._person,
+            request.deadline,
+            weight=principal.weight,
+            priority=principal.priority,
+            lease=request.deadline - request.received + LEASE_GRACE,
+            capped=self._tier != "admin" or principal.concurrency is not None,
+            cap=principal.concurrency,
+            holder=principal.key_id if principal.concurrency is not None and principal.student is None else "",
         )
-    person, tier = limits_of(principal, request.label)
-    allowance = await quota.students.enter(person, tier, key=principal.key_id)
-    if allowance.retry_after is not None and not await quota.shared_within(0):
-        # This process only knows its part of the student's limit: she may be well within the whole.
-        await quota.shared_within(min(allowance.retry_after, _left(request)))
-        allowance = await quota.students.enter(person, tier, key=principal.key_id)
-    if not allowance.allowed:
-        raise _over(allowance)
-    lease = request.deadline - request.received + LEASE_GRACE
-    ticket = Ticket(
-        person,
-        request.deadline,
-        weight=principal.weight,
-        priority=principal.priority,
-        lease=lease,
-        capped=tier != "admin" or principal.concurrency is not None,
-        cap=principal.concurrency,
-        holder=principal.key_id if principal.concurrency is not None and principal.student is None else "",
-    )
-    return Admission(ticket, allowance.headers())
+        return Admission(ticket, allowance.headers())
+
+    async def _count(self) -> Allowance:
+        quota, request = self._quota, self._request
+        allowance = await quota.students.enter(self._person, self._tier, key=self._key)
+        if allowance.retry_after is not None and not await quota.shared_within(0):
+            # This process only knows its part of the student's limit: she may be well within the whole.
+            await quota.shared_within(min(allowance.retry_after, _left(request)))
+            allowance = await quota.students.enter(self._person, self._tier, key=self._key)
+        if not allowance.allowed:
+            raise _over(allowance)
+        return allowance
 
 
 def _left(request: ChatRequest) -> float:

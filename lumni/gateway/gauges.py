@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from lumni import __version__
 from lumni.gateway.budgets import Budgets
+from lumni.gateway.cache import ResponseCache
 from lumni.money import NANO_PER_USD
 from lumni.quota.model import WindowState
 from lumni.quota.resilient import ResilientStore
@@ -19,6 +20,7 @@ from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.processes import Processes
+from lumni.types import Json
 
 DATABASE_SECONDS = 2.0  # for an answer; Prometheus itself gives up after ten
 BREAKER_STATES = {"closed": 0, "half_open": 1, "open": 2}
@@ -42,6 +44,7 @@ class Gauges:
         budgets: Budgets,
         faults: Mapping[str, int],
         outboxes: Sequence[Outbox] = (),
+        cache: ResponseCache | None = None,
     ) -> None:
         self._quota = quota
         self._database = database
@@ -49,6 +52,7 @@ class Gauges:
         self._budgets = budgets
         self._faults = faults
         self._outboxes = outboxes
+        self._cache = cache or ResponseCache(None, b"", 0.0)
         self.processes: Processes | None = None
 
     async def families(self) -> list[Metric]:
@@ -74,7 +78,25 @@ class Gauges:
             *_course_budgets(self._budgets),
             _faults(self._faults),
             *_exports(self._outboxes),
+            *_cache(self._cache),
         ]
+
+    def cache_figures(self) -> Json:
+        """What the response cache did since the start, of all processes together."""
+        families = list(_cache(self._cache))
+        together = self.processes.together(families) if self.processes else families
+        found = {(s.name, *s.labels.values()): s.value for family in together for s in family.samples}
+        return {
+            "hits": int(found["lumni_cache_requests_total", "hit"]),
+            "misses": int(found["lumni_cache_requests_total", "miss"]),
+            "bypasses": int(found["lumni_cache_requests_total", "bypass"]),
+            "shared": int(found["lumni_cache_shared_total",]),
+            "faults": int(found["lumni_cache_faults_total",]),
+            "saved": {
+                "tokens": int(found["lumni_cache_saved_tokens_total",]),
+                "cost_usd": f"{found['lumni_cache_saved_usd_total',]:.9f}",
+            },
+        }
 
 
 def _quota(rows: Sequence[WindowState]) -> Iterator[Metric]:
@@ -199,3 +221,19 @@ async def _answers(database: Database) -> bool:
     except (StorageError, TimeoutError):
         return False
     return True
+
+
+def _cache(cache: ResponseCache) -> Iterator[Metric]:
+    counts, store = cache.counts, cache.store
+    looks = CounterMetricFamily("lumni_cache_requests", "Requests by what the response cache had.", labels=["result"])
+    for result, number in (("hit", counts.hits), ("miss", counts.misses), ("bypass", counts.bypasses)):
+        looks.add_metric([result], number)
+    yield looks
+    yield CounterMetricFamily("lumni_cache_shared", "Hits that waited for the same request.", counts.shared)
+    yield CounterMetricFamily("lumni_cache_saved_tokens", "Tokens of answers that were kept.", counts.saved_tokens)
+    saved = counts.saved_cost / NANO_PER_USD
+    yield CounterMetricFamily("lumni_cache_saved_usd", "What they would have cost by list price.", saved)
+    entries = store.in_memory if store else 0
+    yield GaugeMetricFamily("lumni_cache_entries", "Answers that are kept in the memory of processes.", entries)
+    faults = store.faults if store else 0
+    yield CounterMetricFamily("lumni_cache_faults", "Times that the cache's store failed or hung.", faults)

@@ -18,10 +18,11 @@ from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.reply import Reply
 from lumni.storage.learning import PAIRS, LearningRepository
 from lumni.storage.records import RecordRepository
-from lumni.types import ChatRequest, Json, Principal, RequestRecord, TaskType
+from lumni.types import CacheControl, ChatRequest, Json, Principal, RequestRecord, TaskType
 
 TIERS: tuple[TaskType, TaskType] = ("fast", "powerful")
 LABELS: tuple[Literal["a", "b"], Literal["a", "b"]] = ("a", "b")
+NEW = CacheControl(no_cache=True, no_store=True)  # a pair compares what both would say now
 STREAMED = ("stream", "stream_options", "n")
 
 
@@ -104,6 +105,7 @@ class Pairs:
             experiment=None,
             pinned=True,  # no experiment may put another model in its place
             receipt=False,
+            cache_control=NEW,
             metadata_in_body=False,
         )
         reply = await self._pipeline.complete(asked, principal)

@@ -12,11 +12,14 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from lumni.settings import Settings
-from lumni.storage.errors import BadDatabaseURL
+from lumni.storage.errors import BadDatabaseURL, Unreachable
 
 SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
 CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+SQLITE_STATEMENTS = 16
+"""Prepared statements that a connection keeps. A batch of each size is a statement of its own, and Python's 128 of them
+take tens of megabytes."""
 BUSY_SECONDS = 15  # longest wait for another process's write to SQLite
 CONNECT_SECONDS = 10
 POOL_SIZE = 5
@@ -76,7 +79,10 @@ def _postgres(url: URL) -> AsyncEngine:
     dsn = url.set(query=query).render_as_string(hide_password=False)
 
     async def connect() -> Any:
-        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        try:
+            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        except OSError as error:  # TimeoutError is one
+            raise Unreachable(str(error)) from error
 
     socket = {"host": query["host"]} if "host" in query else {}
     shown = URL.create("postgresql+asyncpg", host=url.host, port=url.port, database=url.database, query=socket)
@@ -101,6 +107,7 @@ def dump_json(value: Any) -> str:
 def _sqlite(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
+        connect_args={"cached_statements": SQLITE_STATEMENTS},
         hide_parameters=True,
         json_serializer=dump_json,
         json_deserializer=orjson.loads,

@@ -28,8 +28,8 @@ class StreamedAnswer(Protocol):
     """A stream whose first content is there. Iterating yields server-sent events of OpenAI chunks, whole ones, several
     if they came together, and none of them the last of its choice: those are in ``closing`` once the stream ended.
 
-    ``usage`` is set once the stream ended, also when it broke off (then it is an estimate). ``headers`` are the
-    provider's.
+    ``resumed``: it broke off and was asked for again. ``usage`` is set once the stream ended, also when it broke off
+    (then it is an estimate). ``headers`` are the provider's.
     ``aclose`` hangs up on the provider.
     """
 
@@ -48,6 +48,9 @@ class StreamedAnswer(Protocol):
 
     @property
     def finish_reason(self) -> str | None: ...
+
+    @property
+    def resumed(self) -> bool: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 

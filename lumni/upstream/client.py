@@ -190,6 +190,10 @@ class ResumingStream:
     def closing(self) -> list[Json]:
         return self._shaped.closing
 
+    @property
+    def resumed(self) -> bool:
+        return self._stream is not self._shaped
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The answer's events. Raises :class:`AttemptFailed` when the stream broke off for good."""
         first = self._stream

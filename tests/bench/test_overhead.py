@@ -132,3 +132,22 @@ def test_a_gateway_that_does_not_start_is_reported_with_its_words(tmp_path: Path
     process = processes.Process([sys.executable, "-c", "print('no such model list')"], tmp_path, {})
     with pytest.raises(NotStarted, match="no such model list"):
         wait_until(process, lambda: False)
+
+
+def test_streams_are_hung_up_on_if_that_is_asked_for(programs: tools.Tools, tmp_path: Path) -> None:
+    """Show 4: every so many of them, after their first word; those are no faulty answers."""
+    provider = start_provider(programs.provider, 0.1, tmp_path / "provider")
+    with provider.process:
+        run = loads.run(programs.loadgen, provider, Load("left", Kind.PACED, 0.5, rate=40.0, abort_every=4), tmp_path)
+    assert (run.requests, run.aborted, run.errors) == (15, 5, 0)
+
+
+def test_a_gateway_that_cannot_be_had_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Show 1: a machine without Node measures all others."""
+    monkeypatch.setattr("shutil.which", lambda name: None if name in ("node", "npm") else f"/usr/bin/{name}")
+    assert overhead.main(["--smoke", "--gateways", "portkey", "--results", str(tmp_path)]) == 0
+    assert "without portkey: it needs Node.js" in capsys.readouterr().out
+    (path,) = tmp_path.glob("*.json")
+    assert set(json.loads(path.read_text())["figures"]) == {"direct"}

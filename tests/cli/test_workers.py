@@ -145,6 +145,30 @@ def test_they_end_when_the_first_process_is_killed(valkey: Valkey, tmp_path: Pat
         until(lambda: gone(pids))
 
 
+def test_a_reload_takes_up_new_settings_and_refuses_nobody(valkey: Valkey, lab: LabServer, tmp_path: Path) -> None:
+    """002-45: after SIGHUP one worker after the other is replaced, while the others answer."""
+    models = MODELS.format(base=lab.url)
+    environ = {"REDIS_URL": valkey.url(9), "WORKERS": "2", "MAX_REQUESTS_PER_MINUTE": "0", "MAX_REQUESTS_PER_HOUR": "0"}
+    with Gateway(tmp_path, models, **environ) as gateway, ThreadPoolExecutor(1) as client:
+        until(lambda: started(gateway) == 2)
+        old, renewed = workers(gateway), "all workers have been renewed"
+        (tmp_path / "litellm_config.yaml").write_text(models + models.split("model_list:")[1].replace("slow", "new"))
+        gateway.process.send_signal(signal.SIGHUP)
+
+        def ask_until_renewed() -> list[int]:
+            found = []
+            while renewed not in gateway.log():
+                found.append(ask(gateway).status_code)
+            return found
+
+        assert set(client.submit(ask_until_renewed).result(PATIENCE)) == {200}
+        assert len(workers(gateway)) == 2
+        assert workers(gateway).isdisjoint(old)
+        headers = {"authorization": f"Bearer {gateway.key}"}
+        listed = httpx.get(f"{gateway.base_url}/models", headers=headers, timeout=PATIENCE).json()
+        assert {"new", "slow"} <= {model["id"] for model in listed["data"]}
+
+
 def test_without_redis_there_is_one_process_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """000-13: refused, and said why."""
     monkeypatch.chdir(tmp_path)

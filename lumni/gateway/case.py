@@ -1,19 +1,17 @@
-"""From what happened to the record of it: usage, cost, outcome, and the ``lumni`` object that the client sees."""
+"""One request from its arrival to its record: usage, cost, outcome."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import quote
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
 from lumni.gateway.admission import Admission
 from lumni.gateway.budgets import Purse
+from lumni.gateway.cache import Ask, Kept
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
-from lumni.money import to_usd
-from lumni.receipt import hash_of
 from lumni.telemetry import log
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -33,9 +31,6 @@ _REFUSED = {
 }
 
 
-_VISIBLE = "".join(map(chr, range(0x20, 0x7F)))  # what a header may hold unencoded
-
-
 class Sink(Protocol):
     """Takes records without making the request wait."""
 
@@ -49,18 +44,23 @@ class Journal(Protocol):
 
 
 class Case:
-    """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends."""
+    """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends.
+
+    ``asked`` is the request as it came; ``request`` and ``principal`` are as the line has made them so far. The rest is
+    ``None`` until its step is over.
+    """
 
     def __init__(
         self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink], journal: Journal | None = None
     ) -> None:
-        self.request = self.prepared = request
+        self.asked = self.request = request
         self.principal = principal
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
         self.plan: Plan | None = None
         self.purse: Purse | None = None
         self.turn: Turn | None = None
+        self.ask: Ask | None = None
         self.first_content: float | None = None
         self._sinks = sinks
         self._steps: list[tuple[str, float]] = []
@@ -72,7 +72,7 @@ class Case:
 
     def done(self, step: str) -> None:
         """Note that a step of the line is over, for traces."""
-        if self.request.trace:
+        if self.asked.trace:
             self._steps.append((step, self._since(self._now())))
 
     def answered(
@@ -104,6 +104,35 @@ class Case:
             )
         )
 
+    def replayed(self, kept: Kept) -> RequestRecord:
+        """Close with an answer that was kept. It has that answer's tokens and list price, and nobody is billed."""
+        self.done("cache")
+        if self.asked.stream:
+            self.first_content = self._now()
+        common = self._common() | {"reason": "the same was asked before, and its answer was kept"}
+        if kept.classification:
+            task = kept.classification
+            common |= {"task_type": task["task_type"], "confidence": task["confidence"], "factors": task["factors"]}
+        return self._close(
+            RequestRecord(
+                **common,
+                outcome=Outcome.CACHED,
+                status=200,
+                deployment=kept.deployment,
+                provider=kept.provider,
+                model=kept.model,
+                cached=True,
+                finish_reason=kept.finish_reason,
+                prompt_tokens=kept.usage.prompt_tokens,
+                completion_tokens=kept.usage.completion_tokens,
+                cached_tokens=kept.usage.cached_tokens,
+                reasoning_tokens=kept.usage.reasoning_tokens,
+                usage_estimated=kept.usage.estimated,
+                list_cost=kept.list_cost,
+                billed_cost=None if kept.list_cost is None else 0,
+            )
+        )
+
     def failed(self, error: BaseException) -> RequestRecord:
         """Close without an answer."""
         if isinstance(error, LumniError):
@@ -120,7 +149,7 @@ class Case:
         return RequestRecord(**self._common() | died)
 
     def _common(self) -> Json:
-        request, plan, treatment = self.request, self.plan, self.prepared.treatment
+        request, plan, treatment = self.asked, self.plan, self.request.treatment
         common: Json = {
             "request_id": request.request_id,
             "created_at": request.created_at,
@@ -137,7 +166,7 @@ class Case:
             "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
-            "prompt": self.prepared.prompt.name if self.prepared.prompt else None,
+            "prompt": self.request.prompt.name if self.request.prompt else None,
             "experiment": treatment.experiment if treatment else None,
             "variant": treatment.variant if treatment else None,
             "trace": request.trace,
@@ -158,9 +187,11 @@ class Case:
         return asyncio.get_running_loop().time()
 
     def _since(self, moment: float) -> float:
-        return (moment - self.request.received) * 1000
+        return (moment - self.asked.received) * 1000
 
     def _close(self, record: RequestRecord) -> RequestRecord:
+        if self.ask:
+            self.ask.cache.leave(self.ask)
         if self.turn:
             self.turn.close()
         if self._record is None:
@@ -182,99 +213,3 @@ def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attemp
     failed = next((attempt.outcome for attempt in attempts if attempt.deployment == plan.winner.id), None)
     cause = "had no quota left for it" if failed in (None, Outcome.SKIPPED) else f"failed ({failed})"
     return f"{plan.reason}. {plan.winner.id} {cause}, so {answered.id} answered"
-
-
-def metadata(record: RequestRecord, plan: Plan) -> Json:
-    """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
-    cost = None
-    if record.list_cost is not None and record.billed_cost is not None:
-        cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
-    return {
-        "request_id": record.request_id,
-        "classification": _classification(plan),
-        "selection": {
-            "deployment": record.deployment,
-            "provider": record.provider,
-            "model": record.model,
-            "reason": record.reason,
-        },
-        "benchmark": _benchmark(record, plan),
-        "cost": cost,
-        "latency_ms": round(record.latency_ms, 1),
-        "queued_ms": round(record.queued_ms, 1),
-        "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
-        "attempts": [attempt.public() for attempt in record.attempts],
-        "cached": record.cached,
-        "experiment": {"name": record.experiment, "variant": record.variant} if record.experiment else None,
-        "prompt": record.prompt,
-    }
-
-
-def receipt(request: ChatRequest, record: RequestRecord, said: str) -> Json:
-    """What a receipt states: hashes of what the client sent and got, never the texts themselves."""
-    return {
-        "request_id": record.request_id,
-        "time": record.created_at.isoformat(),
-        "model": record.model,
-        "prompt_sha256": hash_of(request.messages),
-        "answer_sha256": hash_of(said),
-        "prompt_tokens": record.prompt_tokens,
-        "completion_tokens": record.completion_tokens,
-    }
-
-
-def _classification(plan: Plan) -> Json | None:
-    """How hard the task is; ``None`` where nothing was classified."""
-    if not plan.classified:
-        return None
-    task = plan.classification
-    return {
-        "task_type": task.task_type,
-        "confidence": round(task.confidence, 3),
-        "weak_fails": round(task.weak_fails, 3),
-        "gain": round(task.gain, 3),
-        "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
-        "calibration": task.calibrated and f"{task.calibrated.course}/{task.calibrated.version}",
-    }
-
-
-def _benchmark(record: RequestRecord, plan: Plan) -> Json | None:
-    """How good the model that answered is in the task's domain, with provenance; ``None`` where that is unknown.
-
-    ``score`` is in percent, as are MMLU and the other classic benchmarks, which are there as far as published.
-    """
-    known = next((c.benchmark for c in plan.candidates if c.deployment.id == record.deployment), None)
-    if known is None:
-        return None
-    return {
-        "model": known.model,
-        "domain": known.domain,
-        "score": round(100 * known.value, 2),
-        "column": known.column,
-        "source": known.source,
-        "date": known.date.isoformat(),
-        "confidence": known.confidence,
-        **{name: figure.percent for name, figure in known.classics.items()},
-    }
-
-
-def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dict[str, str]:
-    """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
-    deployment = answer.deployment
-    values = {
-        "x-lumni-deployment": deployment.id,
-        "x-lumni-provider": deployment.provider,
-        "x-lumni-model": deployment.model,
-        "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
-        "x-lumni-lane": answer.lane,
-        "x-lumni-attempts": str(len(case.attempts)),
-        "x-lumni-privacy": case.principal.privacy,
-    }
-    if case.purse and case.purse.tokens is not None:
-        values["x-lumni-max-tokens"] = str(case.purse.tokens)
-    if plan.classified:
-        values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
-    if treatment := case.prepared.treatment:
-        values["x-lumni-variant"] = f"{treatment.experiment}/{treatment.variant}"
-    limits = case.admission.headers if case.admission else {}
-    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()} | limits
