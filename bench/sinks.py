@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lumni.catalogue.model import Catalogue, Deployment
-from lumni.gateway.settlement import Sink
+from lumni.gateway.case import Sink
 from lumni.settings import Settings
 from lumni.storage.spool import Spool
 from lumni.storage.writer import RecordWriter

@@ -21,6 +21,7 @@
     ├── ShuttingDown            503  the gateway is being stopped; another instance may answer
     ├── PairUnavailable         503  only models of one tier can answer, so that there is nothing to compare
     ├── LimitsUnavailable       503  Redis keeps the limits and was not reached yet
+    ├── DatabaseUnavailable     503  what is asked for is in the database, and that is away
     ├── PromptUnavailable       503  a prompt could not be fetched, and none was kept
     ├── CacheUnavailable        503  the response cache's store doesn't answer: only who manages it sees this
     ├── AllProvidersFailed      503  every candidate was tried; ``attempts`` says how each one failed
@@ -203,6 +204,12 @@ class PairUnavailable(LumniError):
 class LimitsUnavailable(LumniError):
     status = 503
     code = "limits_unavailable"
+    retryable = True
+
+
+class DatabaseUnavailable(LumniError):
+    status = 503
+    code = "database_unavailable"
     retryable = True
 
 

@@ -1,10 +1,8 @@
 """The only wiring: everything that outlives a request is made here, started here and stopped here."""
 
-import asyncio
-import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.cache import ResponseCache
+from lumni.gateway.case import Sink
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
@@ -25,10 +24,10 @@ from lumni.gateway.pipeline import Pipeline
 from lumni.gateway.planning import Planner, Switches
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.quotas import QuotaFile, make_quota, open_store
-from lumni.gateway.settlement import Sink
 from lumni.gateway.snapshots import Snapshots
 from lumni.gateway.steering import Steering
 from lumni.intelligence import classify
+from lumni.parts import Parts, in_time
 from lumni.people.keyring import Keyring, open_keyring, utc_now
 from lumni.people.privacy import Contents
 from lumni.people.secret import Secret, open_secret
@@ -50,19 +49,15 @@ from lumni.telemetry.alerts.watch import Watch
 from lumni.telemetry.log import LogSink
 from lumni.telemetry.metrics import Metrics, collect
 from lumni.telemetry.outbox import Outbox
-from lumni.telemetry.portkey import make_feedback, make_portkey
+from lumni.telemetry.portkey import PortkeySink, make_feedback, make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
 from lumni.telemetry.prompts import make_prompts
 from lumni.telemetry.recent import Recent
-from lumni.telemetry.traces import begin, make_traces
+from lumni.telemetry.traces import TraceSink, begin, make_traces
 from lumni.types import AlertSink, Trace
 from lumni.upstream.answers import AnswerStore
 from lumni.upstream.client import Upstream
 from lumni.upstream.probe import Prober
-
-logger = logging.getLogger(__name__)
-
-CLOSING_SECONDS = 30.0  # for one part to close: the longest that any takes on purpose is ten
 
 
 @dataclass(frozen=True)
@@ -99,85 +94,41 @@ class Services:
         ``worker`` is this process's number, if several have the settings in common.
         """
         catalogue = load_catalogue(settings, os.environ)
-        async with AsyncExitStack() as opened:
-            upstream = Upstream(catalogue, settings)
-            opened.push_async_callback(in_time, upstream.close)
-            await upstream.start()
-            database = await Database.open(settings)
-            opened.push_async_callback(in_time, database.close)
-            bell = make_bell(settings)
-            bell.start()
-            opened.push_async_callback(in_time, bell.close)
+        async with Parts() as parts:
+            upstream = await parts.start(Upstream(catalogue, settings))
+            database = parts.keep(await Database.open(settings))
+            bell = await parts.start(make_bell(settings))
             keyring, new_key = open_keyring(_plain(settings.unified_api_key), settings.data_dir, database.people)
-            opened.push_async_callback(in_time, keyring.close)
+            parts.keep(keyring)
             people = make_people(settings, catalogue, database, keyring)
-            spool = settings.data_dir / "spool"
-            writer = RecordWriter(database.records.add_rows, queue=Spool(spool))
-            writer.start()
-            opened.push_async_callback(in_time, writer.close)
-            heir = Heir(spool, writer.add)
-            heir.start()
-            opened.push_async_callback(in_time, heir.close)
-            months = Months(database.engine, utc_now)
-            months.start()
-            opened.push_async_callback(in_time, months.close)
-            quota = make_quota(settings, catalogue, await opened.enter_async_context(open_store(settings)))
-            quota_file = QuotaFile(quota, settings.data_dir, worker)
-            quota_file.load()
-            quota_file.start()
-            opened.push_async_callback(in_time, quota_file.close)
-            opened.push_async_callback(in_time, quota.close)
-            health = HealthChecks(quota, Prober(), settings.health_check_interval)
-            health.start()
-            opened.push_async_callback(in_time, health.close)
+            writer = await _start_writer(parts, settings, database)
+            quota = await _start_quota(parts, settings, catalogue, worker)
             metrics, recent = Metrics(catalogue), Recent()
-            sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue)]
-            outboxes: list[Outbox] = []
-            if judged := make_feedback(settings, catalogue, worker):
-                judged.start()
-                opened.push_async_callback(in_time, judged.close)
-                outboxes.append(judged)
-            feedback = Feedback(database.records, database.experiments, judged, utc_now)
-            portkey, traces = make_portkey(settings, catalogue, worker), make_traces(settings, catalogue, worker)
-            for exporter in (portkey, traces):
-                if exporter is not None:
-                    exporter.outbox.start()
-                    opened.push_async_callback(in_time, exporter.outbox.close)
-                    outboxes.append(exporter.outbox)
-                    sinks.append(exporter)
+            exports = await _start_exports(parts, settings, catalogue, worker)
+            feedback = Feedback(database.records, database.experiments, exports.feedback, utc_now)
             if settings.classify_tasks:
                 classify({})  # reads the weights, so that the first student needn't wait for that
             planner = Planner(catalogue, quota, known_scores(), Switches.of(settings), keyring.rules)
-            steering = Steering(settings, database.settings.list, planner, quota)
-            await steering.start()
-            opened.push_async_callback(in_time, steering.close)
-            snapshots = Snapshots(quota, database.states.add)
-            snapshots.start()
-            opened.push_async_callback(in_time, snapshots.close)
+            steering = await parts.start(Steering(settings, database.settings.list, planner, quota))
+            await parts.start(Snapshots(quota, database.states.add))
             budgets = Budgets(database.ledger, keyring.rules, utc_now, [bell])
-            opened.push_async_callback(in_time, budgets.ledger.close)
+            parts.keep(budgets.ledger)
             contents = Contents(database.contents, database.people, _secret(settings), utc_now)
-            if portkey and settings.portkey_content:
-                contents.told = portkey.tell
-            contents.start()
-            opened.push_async_callback(in_time, contents.close)
-            prompts = make_prompts(settings)
-            opened.push_async_callback(in_time, prompts.close)
-            preparation = Preparation(settings.experiments, prompts)
+            if exports.portkey and settings.portkey_content:
+                contents.told = exports.portkey.tell
+            await parts.start(contents)
+            preparation = Preparation(settings.experiments, parts.keep(make_prompts(settings)))
             signer = receipt_signer(settings)
-            cache = await opened.enter_async_context(open_cache(settings, catalogue))
+            cache = await parts.enter(open_cache(settings, catalogue))
+            sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue), *exports.sinks]
             pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
             pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
-            gauges = Gauges(quota, database, writer, budgets, planner.faults, outboxes, cache)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, exports.outboxes, cache)
             if folder := shared_folder():
-                gauges.processes = Processes(folder, gauges.own)
-                gauges.processes.start()
-                opened.push_async_callback(in_time, gauges.processes.close)
+                gauges.processes = await parts.start(Processes(folder, gauges.own))
             if settings.alerts_enabled:
-                watch = make_watch(settings, metrics, gauges, bell)
-                watch.start()
-                opened.push_async_callback(in_time, watch.close)
-            closing = opened.pop_all()
+                await parts.start(make_watch(settings, metrics, gauges, bell))
+            closing = parts.pop_all()
         return cls(
             settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
             bell, recent, planner, steering, preparation, feedback, pipeline, pairs, signer, closing,
@@ -192,6 +143,55 @@ class Services:
     async def stop(self) -> None:
         """Write what is still to be written, then close everything, whatever goes wrong with one of them."""
         await self._closing.aclose()
+
+
+@dataclass(frozen=True)
+class Exports:
+    """What takes records out of the house, as far as that is wanted."""
+
+    feedback: Outbox | None
+    portkey: PortkeySink | None
+    traces: TraceSink | None
+
+    @property
+    def sinks(self) -> list[Sink]:
+        return [sink for sink in (self.portkey, self.traces) if sink]
+
+    @property
+    def outboxes(self) -> list[Outbox]:
+        own = [self.feedback] if self.feedback else []
+        return own + [sink.outbox for sink in (self.portkey, self.traces) if sink]
+
+
+async def _start_writer(parts: Parts, settings: Settings, database: Database) -> RecordWriter:
+    """What brings records to the database, through the spool; also those that a process left behind."""
+    spool = settings.data_dir / "spool"
+    writer = await parts.start(RecordWriter(database.records.add_rows, queue=Spool(spool)))
+    await parts.start(Heir(spool, writer.add))
+    await parts.start(Months(database.engine, utc_now))
+    return writer
+
+
+async def _start_quota(parts: Parts, settings: Settings, catalogue: Catalogue, worker: int | None) -> Quota:
+    """Limits of providers and students, as they were when the process ended, and what brings back the broken."""
+    quota = make_quota(settings, catalogue, await parts.enter(open_store(settings)))
+    file = QuotaFile(quota, settings.data_dir, worker)
+    file.load()
+    await parts.start(file)
+    parts.keep(quota)
+    await parts.start(HealthChecks(quota, Prober(), settings.health_check_interval))
+    return quota
+
+
+async def _start_exports(parts: Parts, settings: Settings, catalogue: Catalogue, worker: int | None) -> Exports:
+    exports = Exports(
+        make_feedback(settings, catalogue, worker),
+        make_portkey(settings, catalogue, worker),
+        make_traces(settings, catalogue, worker),
+    )
+    for outbox in exports.outboxes:
+        await parts.start(outbox)
+    return exports
 
 
 @asynccontextmanager
@@ -240,12 +240,3 @@ def _secret(settings: Settings) -> Secret:
 
 def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-async def in_time(close: Callable[[], Awaitable[None]], seconds: float = CLOSING_SECONDS) -> None:
-    """Close one part, but don't let it keep the process from ending: a driver may wait for a connection for ever."""
-    try:
-        async with asyncio.timeout(seconds):
-            await close()
-    except TimeoutError:
-        logger.error("%s did not close within %.0f s", getattr(close, "__qualname__", close), seconds)

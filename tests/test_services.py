@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lumni import services as module
+from lumni import parts, services
 from lumni.services import Services
 from lumni.settings import Settings
 from lumni.storage.database import Database
@@ -45,7 +45,7 @@ def broken(*_: object) -> None:
 
 async def test_what_was_opened_is_closed_when_the_start_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closings = Closings(monkeypatch)
-    monkeypatch.setattr(module, "Pipeline", broken)
+    monkeypatch.setattr(services, "Pipeline", broken)
     with pytest.raises(RuntimeError, match="broken"):
         await Services.start(settings(tmp_path))
     assert closings.seen == ["RecordWriter", "Database", "Upstream"]
@@ -85,7 +85,7 @@ async def test_one_that_never_closes_keeps_no_other_open(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(RecordWriter, "close", hang)
-    monkeypatch.setattr(module.in_time, "__defaults__", (1.0,))
+    monkeypatch.setattr(parts.in_time, "__defaults__", (1.0,))
     running = await Services.start(settings(tmp_path))
     await running.stop()
     assert closings.seen == ["RecordWriter", "Database", "Upstream"]

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from lumni.api.errors import known
 from lumni.api.people import people_of
 from lumni.api.wire import parse
 from lumni.errors import InvalidRequest, LumniError, RequestTooLarge
@@ -56,11 +57,12 @@ async def claim(request: Request) -> Response:
         code, email = _fields(await request.body(), as_json=as_json)
         address = request.client.host if request.client else ""
         claimed = await people_of(request).claims.claim(code, email, address)
-    except LumniError as error:
-        if as_json:
+    except Exception as error:
+        told = error if isinstance(error, LumniError) else known(error)
+        if as_json or told is None:
             raise
-        alert = f'<p role="alert">{escape(error.message)}</p>'
-        return _page("Get your key", alert + _form(code[:40], email[:254]), error)
+        alert = f'<p role="alert">{escape(told.message)}</p>'
+        return _page("Get your key", alert + _form(code[:40], email[:254]), told)
     if as_json:
         course = claimed.course
         body = {"key": claimed.key.text, "course": course.id, "student": claimed.key.key.student}

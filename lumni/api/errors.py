@@ -13,7 +13,8 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lumni.api.schemas import ErrorBody
-from lumni.errors import InternalError, InvalidRequest, LumniError, MethodNotAllowed, NotFound
+from lumni.errors import DatabaseUnavailable, InternalError, InvalidRequest, LumniError, MethodNotAllowed, NotFound
+from lumni.storage.errors import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,12 @@ _MEANINGS = {
     429: "Out of quota for now; `retry-after` says for how long.",
     431: "The request line and headers are larger than the gateway accepts.",
     500: "A fault of Lumni's.",
-    503: "Every deployment that could answer failed; `error.attempts` says how.",
+    503: "Nothing can answer now: providers, limits or the database are away; `error.code` says which.",
     504: "No provider answered in time.",
 }
 
 
-_EVERYWHERE = (405, 431, 500)
+_EVERYWHERE = (405, 431, 500, 503)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -96,8 +97,21 @@ def _methods(request: Request) -> set[str]:
     }
 
 
+def known(error: Exception) -> LumniError | None:
+    """What a client is told of an error that isn't ours, if there is something to tell: that the database is away."""
+    if not is_away(error):
+        return None
+    return DatabaseUnavailable(
+        "This needs Lumni's database, which can't be reached now. Ask again in a few seconds; if it lasts, tell who "
+        "runs the gateway: `lumni db status` says what to look at. A change under way may or may not have been made.",
+        retry_after=5,
+    )
+
+
 class Faults:
     """Middleware for what no handler above knows: a fault of ours becomes a 500, with the request's id in the log.
+
+    A database that is away is no fault of ours: a 503 that says so.
 
     Starlette's own place for this lies outside all middleware, where the answer would get no id and no CORS headers.
     """
@@ -115,11 +129,17 @@ class Faults:
 
         try:
             await self._app(scope, receive, send_noted)
-        except Exception:
+        except Exception as error:
             if scope["type"] != "http":
                 raise
+            if not started and (told := known(error)):
+                logger.warning(
+                    "the database is away on %s %r (%s)", scope["method"], scope["path"], scope["lumni.request_id"]
+                )
+                await response(told)(scope, receive, send)
+                return
             logger.exception("a fault of ours on %s %r (%s)", scope["method"], scope["path"], scope["lumni.request_id"])
             if started:
                 raise  # the server then closes the connection, so that half an answer isn't taken for a whole one
-            error = InternalError("Lumni made a mistake. The log says which, under this request's id.")
-            await response(error)(scope, receive, send)
+            mistake = InternalError("Lumni made a mistake. The log says which, under this request's id.")
+            await response(mistake)(scope, receive, send)

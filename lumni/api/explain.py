@@ -72,7 +72,7 @@ async def why(
     principal: Principal = request.scope["lumni.principal"]
     levels, shares = explaining.written(quota or (), weights or ())
     what_if = explaining.suppose(weights=shares, without=without or (), quota=levels, task_type=task_type)
-    await services.writer.settled(STORED_WITHIN)
+    await services.writer.caught_up(STORED_WITHIN)
     record = await services.database.records.get(request_id)
     if record is None or not explaining.may_see(record, principal):
         raise NotFound("There is no such request of yours. Its id is in the answer's header x-lumni-request-id.")

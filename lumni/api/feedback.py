@@ -32,7 +32,7 @@ class FeedbackRequest(BaseModel):
 async def give_feedback(feedback: FeedbackRequest, request: Request) -> dict[str, Any]:
     """On one of your requests (teachers: of their course), in place of what was said before."""
     services: Services = request.app.state.services
-    await services.writer.settled(STORED_WITHIN)
+    await services.writer.caught_up(STORED_WITHIN)
     principal = request.scope["lumni.principal"]
     await services.feedback.give(principal, feedback.request_id, feedback.value, feedback.weight)
     return {"object": "feedback", **feedback.model_dump()}

@@ -140,7 +140,7 @@ async def admin_summary(request: Request) -> dict[str, Any]:
 async def _asked(request: Request) -> Usage:
     """Once this process's records are stored: the request just answered is to be seen."""
     services = _services(request)
-    await services.writer.settled(STORED_WITHIN)
+    await services.writer.caught_up(STORED_WITHIN)
     return Usage(services.database)
 
 

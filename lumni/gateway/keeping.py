@@ -3,9 +3,9 @@
 import logging
 
 from lumni import sse
-from lumni.gateway import replay, settlement
+from lumni.gateway import metadata, replay
 from lumni.gateway.cache import Ask, Kept
-from lumni.gateway.settlement import Case
+from lumni.gateway.case import Case
 from lumni.intelligence import Plan
 from lumni.types import Json
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -53,7 +53,7 @@ class Recording:
         Left out are answers of a stand-in for the model or provider that was asked for, of personal accounts, and of
         streams that broke off and were asked for again: what was pieced together is likely right, but not surely.
         """
-        request, deployment = self._case.prepared, answer.deployment
+        request, deployment = self._case.request, answer.deployment
         if deployment.terms.kind == "personal" or deployment.info.get("personal"):
             return False
         if request.provider is not None and deployment.provider != request.provider:
@@ -83,6 +83,6 @@ def _kept(body: Json, answer: WholeAnswer | StreamedAnswer, plan: Plan, at: floa
         finish_reason=answer.finish_reason,
         usage=answer.usage,
         list_cost=deployment.price.of(answer.usage) if deployment.price else None,
-        classification=settlement.classification_of(plan),
-        benchmark=settlement.benchmark_of(deployment.id, plan),
+        classification=metadata.classification_of(plan),
+        benchmark=metadata.benchmark_of(deployment.id, plan),
     )

@@ -1,29 +1,27 @@
 """The straight line: one chat request, from who asks to what happened."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
-from lumni import sse
-from lumni.errors import ClientDisconnected, LumniError, ShuttingDown, StreamInterrupted
-from lumni.gateway import replay, settlement, timetable
-from lumni.gateway.admission import Door
+from lumni.catalogue.model import Deployment
+from lumni.errors import ClientDisconnected, LumniError, ShuttingDown
+from lumni.gateway import timetable
+from lumni.gateway.admission import Admission, Door
 from lumni.gateway.budgets import Budgets
-from lumni.gateway.cache import Kept, ResponseCache
+from lumni.gateway.cache import ResponseCache
+from lumni.gateway.case import Case, Journal, Sink
+from lumni.gateway.delivery import Delivery
 from lumni.gateway.drain import Drain
-from lumni.gateway.keeping import Recording
 from lumni.gateway.planning import Planner
 from lumni.gateway.preparation import Preparation
 from lumni.gateway.reply import Reply
-from lumni.gateway.settlement import Case, Journal, Sink
-from lumni.gateway.transcript import Keeper, Transcript
+from lumni.gateway.transcript import Keeper
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
 from lumni.quota.service import Quota
 from lumni.receipt import Signer
-from lumni.types import ChatRequest, Json, Outcome, Principal, RequestRecord
-from lumni.upstream.answer import StreamedAnswer, WholeAnswer
+from lumni.types import ChatRequest, Principal
 from lumni.upstream.client import Upstream
-from lumni.upstream.failures import AttemptFailed
 
 
 class Pipeline:
@@ -43,53 +41,31 @@ class Pipeline:
         cache: ResponseCache | None = None,
     ) -> None:
         self._planner = planner
-        self.budgets = budgets
         self._quota = quota
         self._preparation = preparation
         self._upstream = upstream
         self._sinks = sinks
-        self._keeper = keeper
         self._journal = journal
-        self._signer = signer
+        self.budgets = budgets
         self.cache = cache or ResponseCache(None, b"", 0.0)
         self.drain = Drain()
-
-    def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
-        """Record a request of a known caller that can't be served, such as one whose body is wrong."""
-        Case(request, principal, self._sinks).failed(error)
+        self._delivery = Delivery(keeper, signer, self.drain)
 
     async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
         case = Case(request, principal, self._sinks, self._journal)
         try:
-            request, principal = timetable.apply(request, principal, self.budgets.rules_of(principal.course))
-            door = Door(self._quota, request, principal)
-            await door.knock(burst_only=self.cache.on)
-            case.done("admission")
-            case.prepared = request = await self._preparation.prepare(request, principal)
-            case.done("prompt")
-            case.ask = self.cache.ask(request, principal)
-            if hit := await self.cache.get(case.ask, request.deadline):
-                return self._replay(hit, case)
-            case.admission = await door.enter()
-            request = self.budgets.economise(request, principal)
-            case.plan = plan = await self._planner.plan(request, principal)
-            case.done("plan")
-            case.purse, candidates = await self.budgets.reserve(request, principal, plan.deployments)
-            request = case.purse.bound(request) if case.purse else request
-            case.done("budget")
-            case.turn = turn = Turn(self._quota, case.admission.ticket, request.body)
-            await turn.lease(candidates, request.deadline)
-            case.done("lease")
-            answer = await self._upstream.send(request, candidates, turn, case.attempts)
+            door = await self._receive(case)
+            await self._prepare(case)
+            if kept := await self.cache.get(case.ask, request.deadline):
+                return self._delivery.deliver_again(case, kept, self.cache.age(kept))
+            admission = await self._admit(case, door)
+            plan = await self._plan(case)
+            candidates = await self._budget(case, plan)
+            turn = await self._take_turn(case, admission, candidates)
+            answer = await self._upstream.send(case.request, candidates, turn, case.attempts)
             case.done("upstream")
-            headers = settlement.headers(answer, plan, case)
-            if isinstance(answer, WholeAnswer):
-                return Reply(headers, body=self._settle(answer, case, plan))
-            events = self._stream(answer, case, plan)
-            # Closing a generator that never ran runs none of it: begun, it settles even if nobody reads the answer.
-            await anext(events)
-            return Reply(headers, events=events)
+            return await self._delivery.deliver(case, plan, answer)
         except asyncio.CancelledError:
             case.failed(self._departure())
             raise
@@ -97,71 +73,53 @@ class Pipeline:
             case.failed(error)
             raise
 
+    def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
+        """Record a request of a known caller that can't be served, such as one whose body is wrong."""
+        Case(request, principal, self._sinks).failed(error)
+
+    async def _receive(self, case: Case) -> Door:
+        """Is it time for this, and may this key ask so much at once?"""
+        rules = self.budgets.rules_of(case.principal.course)
+        case.request, case.principal = timetable.apply(case.request, case.principal, rules)
+        door = Door(self._quota, case.request, case.principal)
+        await door.knock(burst_only=self.cache.on)
+        case.done("admission")
+        return door
+
+    async def _prepare(self, case: Case) -> None:
+        """The request with its prompt and its variant, and what to ask the cache."""
+        case.request = await self._preparation.prepare(case.request, case.principal)
+        case.ask = self.cache.ask(case.request, case.principal)
+        case.done("prompt")
+
+    async def _admit(self, case: Case, door: Door) -> Admission:
+        """May this student ask so much in a minute and in an hour?"""
+        case.admission = await door.enter()
+        return case.admission
+
+    async def _plan(self, case: Case) -> Plan:
+        """Which deployments could answer, the best first?"""
+        case.request = self.budgets.economise(case.request, case.principal)
+        case.plan = await self._planner.plan(case.request, case.principal)
+        case.done("plan")
+        return case.plan
+
+    async def _budget(self, case: Case, plan: Plan) -> Sequence[Deployment]:
+        """Hold the most that it can cost; those whose cost is bounded remain."""
+        case.purse, candidates = await self.budgets.reserve(case.request, case.principal, plan.deployments)
+        case.request = case.purse.bound(case.request) if case.purse else case.request
+        case.done("budget")
+        return candidates
+
+    async def _take_turn(self, case: Case, admission: Admission, candidates: Sequence[Deployment]) -> Turn:
+        """Wait in line until one of them has quota for it."""
+        case.turn = Turn(self._quota, admission.ticket, case.request.body)
+        await case.turn.lease(candidates, case.request.deadline)
+        case.done("lease")
+        return case.turn
+
     def _departure(self) -> LumniError:
         """Why a request is cancelled: surfaces do it when the client left, or when the time to drain is over."""
         if self.drain.over:
             return ShuttingDown("The gateway is being stopped. Ask again in a moment.")
         return ClientDisconnected("The client left.")
-
-    def _settle(self, answer: WholeAnswer, case: Case, plan: Plan) -> Json:
-        Recording(case).end(answer, plan)
-        record = case.answered(answer)
-        said = Transcript(self._keeper, case.request, case.principal).end(answer.body)
-        if case.request.metadata_in_body:
-            return {**answer.body, "lumni": self._signed(settlement.metadata(record, plan), case, record, said)}
-        return answer.body
-
-    def _replay(self, kept: Kept, case: Case) -> Reply:
-        """An answer that was kept, as a body or as a stream."""
-        record, age = case.replayed(kept), self.cache.age(kept)
-        said = Transcript(self._keeper, case.request, case.principal).end(kept.body)
-        metadata = self._signed(settlement.kept_metadata(record, kept, age), case, record, said)
-        return replay.reply(kept.body, case.request, metadata, settlement.kept_headers(kept, case, age))
-
-    async def _stream(self, answer: StreamedAnswer, case: Case, plan: Plan) -> AsyncGenerator[bytes]:
-        """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
-        case.first_content = asyncio.get_running_loop().time()
-        outcome, status = Outcome.DISCONNECTED, 499
-        transcript, recording = Transcript(self._keeper, case.request, case.principal), Recording(case)
-        try:
-            yield b""
-            async for events in answer:
-                transcript.hear(events)
-                recording.hear(events)
-                yield events
-            recording.end(answer, plan)
-            outcome, status = Outcome.OK, 200
-        except AttemptFailed as failed:
-            outcome, status = Outcome.CUT, 200
-            raise StreamInterrupted(
-                f"{answer.deployment.provider} broke off in mid-answer: {failed.failure.detail}. Ask again.",
-                extra={"attempts": [attempt.public() for attempt in case.attempts]},
-            ) from failed
-        except Exception:
-            outcome, status = Outcome.ERROR, 500
-            raise
-        finally:
-            if outcome is Outcome.DISCONNECTED and self.drain.over:
-                outcome, status = Outcome.CUT, 200
-            try:
-                await answer.aclose()
-            finally:
-                record = case.answered(answer, outcome, status)
-                said = transcript.end(closing=answer.closing)
-        metadata = self._signed(settlement.metadata(record, plan), case, record, said)
-        yield b"".join(map(sse.event, self._closing(answer, case.request, metadata)))
-
-    def _signed(self, shown: Json, case: Case, record: RequestRecord, said: str | None) -> Json:
-        """The ``lumni`` object, with a receipt of what was ``said`` if the client asked for one."""
-        if said is None or self._signer is None:
-            return shown
-        return shown | {"receipt": self._signer.sign(settlement.receipt(case.request, record, said))}
-
-    @staticmethod
-    def _closing(answer: StreamedAnswer, request: ChatRequest, metadata: Json) -> list[Json]:
-        chunks = list(answer.closing)
-        if request.include_usage:
-            chunks.append({**chunks[-1], "choices": [], "usage": answer.usage_body})
-        if request.metadata_in_body:
-            chunks[-1] = {**chunks[-1], "lumni": metadata}
-        return chunks

@@ -1,19 +1,21 @@
 """From one database to another, page by page, each page read back and compared."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, ColumnElement, Integer, Table, and_, func, select, text, tuple_
+from sqlalchemy import JSON, Column, Integer, Table, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lumni.storage import months, rollup
-from lumni.storage.bulk import insert_new
+from lumni.storage.bulk import copy_in, insert_new
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
+from lumni.storage.months import MOMENTS
 from lumni.storage.rows import Row
 from lumni.storage.tables import metadata, people_version, requests, usage_metrics
 
@@ -77,45 +79,44 @@ def to_copy(counts: Mapping[str, int]) -> int:
 
 async def _pages(engine: AsyncEngine, table: Table) -> AsyncIterator[list[Row]]:
     """All rows by their key: a process may write meanwhile, and no transaction is held open."""
-    key = tuple_(*table.primary_key.columns)
+    names, key, key_of = _names(table.columns), _key(table), _key_of(table)
     last: tuple[Any, ...] | None = None
     while True:
-        query = select(table).order_by(*table.primary_key.columns).limit(PAGE)
+        query = select(table).order_by(*key).limit(PAGE)
         if last is not None:
-            query = query.where(key > tuple_(*last))
+            query = query.where(tuple_(*key) > tuple_(*last))
         async with engine.connect() as connection:
-            page = [dict(row) for row in (await connection.execute(query)).mappings()]
+            page = [dict(zip(names, row, strict=True)) for row in (await connection.execute(query)).all()]
         if not page:
             return
         yield page
-        last = _key(table, page[-1])
+        last = key_of(page[-1])
 
 
 async def _store(engine: AsyncEngine, table: Table, page: Sequence[Row], copied: Copied) -> None:
     """One page in one transaction, compared with what the target then has."""
-    within = _between(table, page)
+    names, key, key_of = _names(table.columns), _key(table), _key_of(table)
+    first, last = (tuple_(*key_of(row)) for row in (page[0], page[-1]))
+    within = tuple_(*key).between(first, last)
     async with engine.begin() as connection:
-        known = {tuple(key) for key in await connection.execute(select(*table.primary_key.columns).where(within))}
-        if missing := [row for row in page if _key(table, row) not in known]:
-            await insert_new(connection, table, missing)
-            if table is requests:
-                await rollup.add(connection, missing)
-        found = map(dict, (await connection.execute(select(table).where(within))).mappings())
-        there = {_key(table, row): row for row in found}
+        missing = page
+        if connection.dialect.name != "postgresql" or not await copy_in(connection, {table: page}):
+            known = {tuple(row) for row in await connection.execute(select(*key).where(within))}
+            missing = [row for row in page if key_of(row) not in known]
+            if missing:
+                await insert_new(connection, table, missing)
+        if table is requests:
+            await rollup.add(connection, missing)
+        found = (await connection.execute(select(table).where(within))).all()
+        there = {key_of(row): row for row in (dict(zip(names, row, strict=True)) for row in found)}
         for row in page:
-            if there.get(_key(table, row)) != row:
-                what = "is another one there" if _key(table, row) in there else "is missing there"
-                raise CopyDiffers(f"{table.name}: the row {_key(table, row)} {what}; nothing of its page was stored")
+            if there.get(key_of(row)) != row:
+                what = "is another one there" if key_of(row) in there else "is missing there"
+                raise CopyDiffers(f"{table.name}: the row {key_of(row)} {what}; nothing of its page was stored")
+    plain = itemgetter(*_names(column for column in table.columns if not isinstance(column.type, JSON)))
     for row in page:
-        copied.checksum ^= _digest(table, row)
+        copied.checksum ^= _digest(plain(row))
     copied.new += len(missing)
-
-
-def _between(table: Table, page: Sequence[Row]) -> ColumnElement[bool]:
-    """From the first to the last key of the page."""
-    key = tuple_(*table.primary_key.columns)
-    first, last = (tuple_(*_key(table, row)) for row in (page[0], page[-1]))
-    return and_(key >= first, key <= last)
 
 
 async def _finish(connection: AsyncConnection) -> None:
@@ -131,10 +132,20 @@ async def _finish(connection: AsyncConnection) -> None:
                 await connection.execute(text(f"SELECT setval({sequence}, {largest}) WHERE {largest} IS NOT NULL"))
 
 
-def _key(table: Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[column.name] for column in table.primary_key.columns)
+def _names(columns: Iterable[Column[Any]]) -> list[str]:
+    return [str(column.name) for column in columns]
 
 
-def _digest(table: Table, row: Row) -> int:
-    plain = orjson.dumps([row[column.name] for column in table.columns if not isinstance(column.type, JSON)])
-    return int.from_bytes(blake2b(plain, digest_size=8).digest(), "big")
+def _key(table: Table) -> list[Column[Any]]:
+    """What a table is gone through by: records in the order of time, so that a page touches few sums and partitions."""
+    moment = [table.c[MOMENTS[table]]] if table in MOMENTS else []
+    return [*moment, *table.primary_key.columns]
+
+
+def _key_of(table: Table) -> Callable[[Row], tuple[Any, ...]]:
+    names = _names(_key(table))
+    return lambda row: tuple([row[name] for name in names])
+
+
+def _digest(values: Any) -> int:
+    return int.from_bytes(blake2b(orjson.dumps(values), digest_size=8).digest(), "big")

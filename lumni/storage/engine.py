@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from lumni.settings import Settings
-from lumni.storage.errors import BadDatabaseURL
+from lumni.storage.errors import BadDatabaseURL, Unreachable
 
 SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
@@ -79,7 +79,10 @@ def _postgres(url: URL) -> AsyncEngine:
     dsn = url.set(query=query).render_as_string(hide_password=False)
 
     async def connect() -> Any:
-        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        try:
+            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        except OSError as error:  # TimeoutError is one
+            raise Unreachable(str(error)) from error
 
     socket = {"host": query["host"]} if "host" in query else {}
     shown = URL.create("postgresql+asyncpg", host=url.host, port=url.port, database=url.database, query=socket)

@@ -1,8 +1,10 @@
 """What can go wrong with the database, in words that say how to mend it and never hold a password."""
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 REFUSALS = frozenset({"22", "23", "54"})  # SQLSTATE classes: data exception, integrity violation, program limit
+AWAY = frozenset({"08", "53", "57"})  # SQLSTATE classes: connection, resources, an operator's intervention
 NO_PARTITION = "23514"  # check violation: we have no checks, but a partition may be made between routing and storing
 
 
@@ -16,6 +18,10 @@ class BadDatabaseURL(StorageError):
 
 class StorageUnavailable(StorageError):
     """The database can't be reached or used now; the message says what to look at."""
+
+
+class Unreachable(OSError):
+    """No connection to the server; its cause says why."""
 
 
 class SchemaTooNew(StorageError):
@@ -48,6 +54,15 @@ def refuses_data(error: Exception) -> bool:
     return isinstance(error, StatementError | TypeError | ValueError | AttributeError | OverflowError)
 
 
+def is_away(error: Exception) -> bool:
+    """Whether the database can't be reached or used now, and the same may succeed later."""
+    if isinstance(error, Unreachable | StorageUnavailable | PoolTimeout) or (sqlstate(error) or "")[:2] in AWAY:
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return False
+
+
 def unavailable(error: Exception, where: str) -> StorageUnavailable:
     """A failed connection or statement as an error that says what to do. ``where`` is the address without secrets."""
     code = sqlstate(error)
@@ -66,5 +81,6 @@ def unavailable(error: Exception, where: str) -> StorageUnavailable:
             "Check that the server runs and may be reached from here, and host, port and sslmode in DATABASE_URL; "
             "without DATABASE_URL Lumni keeps its data in an SQLite file."
         )
-    kind = type(getattr(error, "orig", None) or error).__name__
+    cause = error.__cause__ if isinstance(error, Unreachable) else getattr(error, "orig", None)
+    kind = type(cause or error).__name__
     return StorageUnavailable(f"The database at {where} can't be used ({kind}{f', {code}' if code else ''}). {hint}")

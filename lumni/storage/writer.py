@@ -133,6 +133,11 @@ class RecordWriter:
             return False
         return True
 
+    async def caught_up(self, within: float) -> None:
+        """As ``settled``, for who only wants to see what can be seen: no wait for a database that is away."""
+        if not self._failures:
+            await self.settled(within)
+
     async def close(self) -> None:
         """Store what is left, for at most ``close_timeout``, and stop; what remains is left in the queue's care."""
         if self._task is None:

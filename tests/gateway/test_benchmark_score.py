@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.catalogue.scores import known_scores
-from lumni.gateway.settlement import Case, metadata
+from lumni.gateway.case import Case
+from lumni.gateway.metadata import metadata
 from lumni.intelligence import plan
 from lumni.types import ChatRequest, Json, Principal, RequestRecord, Usage
 from lumni.upstream.answer import WholeAnswer

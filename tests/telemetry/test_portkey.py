@@ -155,7 +155,7 @@ def test_it_is_on_where_it_is_asked_for(
 
 
 async def test_requests_reach_portkey(service: Portkey, provided: Provider, tmp_path: Path) -> None:
-    """001-03: through the whole line, by ``success_callback``; prompts, answers, names and keys stay here."""
+    """001-03, 001-37: through the whole line, by ``success_callback``; prompts, answers, names and keys stay here."""
     listed = model_list(entry("all", provided.base, "one"))
     listed += 'litellm_settings: {success_callback: ["portkey"], failure_callback: ["portkey"]}\n'
     async with stage(tmp_path, listed, portkey_api_key=KEY, portkey_base_url=service.base) as lumni:
@@ -164,7 +164,8 @@ async def test_requests_reach_portkey(service: Portkey, provided: Provider, tmp_
         provided.chat, provided.message = 503, "a text of the provider"
         assert (await lumni.ask("ben")).status_code == 503
     assert [log["response"]["status"] for log in service.logs] == [200, 503, 503]
-    assert service.logs[0]["metadata"]["trace_id"] == answer.headers["x-lumni-request-id"]
+    trace = service.logs[0]["metadata"]["trace_id"]
+    assert trace == answer.headers["x-lumni-request-id"] == answer.json()["lumni"]["trace_id"]
     sent = "".join(service.bodies)
     private = ('"ada', '"ben', '"grace', "hello", "key-of-one", "a text of the provider", KEY, provided.base)
     assert not [text for text in private if text in sent]

@@ -152,7 +152,7 @@ async def provided() -> AsyncIterator[Provider]:
 
 
 async def test_traces_go_through_the_whole_line(collected: Collector, provided: Provider, tmp_path: Path) -> None:
-    """001-13: from the caller's traceparent to the provider's, to a collector that knows OTLP, with nobody's words."""
+    """001-13, 001-37: from the caller's traceparent to the provider's, to a collector that knows OTLP."""
     settings = {
         "otel_exporter_otlp_endpoint": collected.base, "otel_exporter_otlp_headers": "x-tenant=school, x-key=k1",
         "otel_service_name": "our-lumni",
@@ -161,7 +161,7 @@ async def test_traces_go_through_the_whole_line(collected: Collector, provided: 
         headers = {"x-api-key": "ada", "traceparent": f"00-{TRACE}-{PARENT}-01"}
         body = {"model": "all", "messages": [{"role": "user", "content": "my secret question"}], "user": "grace"}
         answer = await lumni.client.post("/v1/chat/completions", headers=headers, json=body)
-        assert answer.status_code == 200
+        assert answer.json()["lumni"]["trace_id"] == TRACE
         unsampled = {**headers, "traceparent": f"00-{TRACE}-{PARENT}-00"}
         await lumni.client.post("/v1/chat/completions", headers=unsampled, json=body)
         assert (await lumni.ask("ada", model="no-such-model")).status_code == 404

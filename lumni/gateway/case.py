@@ -1,10 +1,9 @@
-"""From what happened to the record of it: usage, cost, outcome, and the ``lumni`` object that the client sees."""
+"""One request from its arrival to its record: usage, cost, outcome."""
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import quote
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
@@ -13,8 +12,6 @@ from lumni.gateway.budgets import Purse
 from lumni.gateway.cache import Ask, Kept
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
-from lumni.money import to_usd
-from lumni.receipt import hash_of
 from lumni.telemetry import log
 from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
@@ -34,9 +31,6 @@ _REFUSED = {
 }
 
 
-_VISIBLE = "".join(map(chr, range(0x20, 0x7F)))  # what a header may hold unencoded
-
-
 class Sink(Protocol):
     """Takes records without making the request wait."""
 
@@ -50,12 +44,16 @@ class Journal(Protocol):
 
 
 class Case:
-    """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends."""
+    """One request from its arrival to its record. Exactly one record leaves it, whichever way it ends.
+
+    ``asked`` is the request as it came; ``request`` and ``principal`` are as the line has made them so far. The rest is
+    ``None`` until its step is over.
+    """
 
     def __init__(
         self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink], journal: Journal | None = None
     ) -> None:
-        self.request = self.prepared = request
+        self.asked = self.request = request
         self.principal = principal
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
@@ -74,7 +72,7 @@ class Case:
 
     def done(self, step: str) -> None:
         """Note that a step of the line is over, for traces."""
-        if self.request.trace:
+        if self.asked.trace:
             self._steps.append((step, self._since(self._now())))
 
     def answered(
@@ -109,7 +107,7 @@ class Case:
     def replayed(self, kept: Kept) -> RequestRecord:
         """Close with an answer that was kept. It has that answer's tokens and list price, and nobody is billed."""
         self.done("cache")
-        if self.request.stream:
+        if self.asked.stream:
             self.first_content = self._now()
         common = self._common() | {"reason": "the same was asked before, and its answer was kept"}
         if kept.classification:
@@ -151,7 +149,7 @@ class Case:
         return RequestRecord(**self._common() | died)
 
     def _common(self) -> Json:
-        request, plan, treatment = self.request, self.plan, self.prepared.treatment
+        request, plan, treatment = self.asked, self.plan, self.request.treatment
         common: Json = {
             "request_id": request.request_id,
             "created_at": request.created_at,
@@ -168,7 +166,7 @@ class Case:
             "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
             "ttft_ms": None if self.first_content is None else self._since(self.first_content),
             "attempts": tuple(self.attempts),
-            "prompt": self.prepared.prompt.name if self.prepared.prompt else None,
+            "prompt": self.request.prompt.name if self.request.prompt else None,
             "experiment": treatment.experiment if treatment else None,
             "variant": treatment.variant if treatment else None,
             "trace": request.trace,
@@ -189,7 +187,7 @@ class Case:
         return asyncio.get_running_loop().time()
 
     def _since(self, moment: float) -> float:
-        return (moment - self.request.received) * 1000
+        return (moment - self.asked.received) * 1000
 
     def _close(self, record: RequestRecord) -> RequestRecord:
         if self.ask:
@@ -215,134 +213,3 @@ def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attemp
     failed = next((attempt.outcome for attempt in attempts if attempt.deployment == plan.winner.id), None)
     cause = "had no quota left for it" if failed in (None, Outcome.SKIPPED) else f"failed ({failed})"
     return f"{plan.reason}. {plan.winner.id} {cause}, so {answered.id} answered"
-
-
-def metadata(record: RequestRecord, plan: Plan) -> Json:
-    """The ``lumni`` object: what was chosen, why, what it cost. Costs are US dollars as decimal strings."""
-    return _told(record, classification_of(plan), benchmark_of(record.deployment, plan))
-
-
-def kept_metadata(record: RequestRecord, kept: Kept, age: int) -> Json:
-    """The ``lumni`` object of an answer that was kept ``age`` seconds ago: what was thought then is as it was."""
-    return _told(record, kept.classification, kept.benchmark) | {"age": age}
-
-
-def _told(record: RequestRecord, classification: Json | None, benchmark: Json | None) -> Json:
-    cost = None
-    if record.list_cost is not None and record.billed_cost is not None:
-        cost = {"list": f"{to_usd(record.list_cost):f}", "billed": f"{to_usd(record.billed_cost):f}", "currency": "USD"}
-    return {
-        "request_id": record.request_id,
-        "classification": classification,
-        "selection": {
-            "deployment": record.deployment,
-            "provider": record.provider,
-            "model": record.model,
-            "reason": record.reason,
-        },
-        "benchmark": benchmark,
-        "cost": cost,
-        "latency_ms": round(record.latency_ms, 1),
-        "queued_ms": round(record.queued_ms, 1),
-        "ttft_ms": None if record.ttft_ms is None else round(record.ttft_ms, 1),
-        "attempts": [attempt.public() for attempt in record.attempts],
-        "cached": record.cached,
-        "experiment": {"name": record.experiment, "variant": record.variant} if record.experiment else None,
-        "prompt": record.prompt,
-    }
-
-
-def receipt(request: ChatRequest, record: RequestRecord, said: str) -> Json:
-    """What a receipt states: hashes of what the client sent and got, never the texts themselves."""
-    return {
-        "request_id": record.request_id,
-        "time": record.created_at.isoformat(),
-        "model": record.model,
-        "prompt_sha256": hash_of(request.messages),
-        "answer_sha256": hash_of(said),
-        "prompt_tokens": record.prompt_tokens,
-        "completion_tokens": record.completion_tokens,
-    }
-
-
-def classification_of(plan: Plan) -> Json | None:
-    """How hard the task is; ``None`` where nothing was classified."""
-    if not plan.classified:
-        return None
-    task = plan.classification
-    return {
-        "task_type": task.task_type,
-        "confidence": round(task.confidence, 3),
-        "weak_fails": round(task.weak_fails, 3),
-        "gain": round(task.gain, 3),
-        "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
-        "calibration": task.calibrated and f"{task.calibrated.course}/{task.calibrated.version}",
-    }
-
-
-def benchmark_of(answered: str | None, plan: Plan) -> Json | None:
-    """How good the model that answered is in the task's domain, with provenance; ``None`` where that is unknown.
-
-    ``score`` is in percent, as are MMLU and the other classic benchmarks, which are there as far as published.
-    """
-    known = next((c.benchmark for c in plan.candidates if c.deployment.id == answered), None)
-    if known is None:
-        return None
-    return {
-        "model": known.model,
-        "domain": known.domain,
-        "score": round(100 * known.value, 2),
-        "column": known.column,
-        "source": known.source,
-        "date": known.date.isoformat(),
-        "confidence": known.confidence,
-        **{name: figure.percent for name, figure in known.classics.items()},
-    }
-
-
-def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dict[str, str]:
-    """``x-lumni-*``: the same in short, known before the first byte of a stream; only ASCII, else percent-encoded."""
-    deployment = answer.deployment
-    values = {
-        "x-lumni-deployment": deployment.id,
-        "x-lumni-provider": deployment.provider,
-        "x-lumni-model": deployment.model,
-        "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
-        "x-lumni-lane": answer.lane,
-        "x-lumni-attempts": str(len(case.attempts)),
-        "x-lumni-privacy": case.principal.privacy,
-    }
-    if case.ask:
-        values["x-lumni-cache"] = case.ask.answer
-    if case.purse and case.purse.tokens is not None:
-        values["x-lumni-max-tokens"] = str(case.purse.tokens)
-    if plan.classified:
-        values["x-lumni-confidence"] = f"{plan.classification.confidence:.2f}"
-    if treatment := case.prepared.treatment:
-        values["x-lumni-variant"] = f"{treatment.experiment}/{treatment.variant}"
-    limits = case.admission.headers if case.admission else {}
-    return _spelled(values) | limits
-
-
-def kept_headers(kept: Kept, case: Case, age: int) -> dict[str, str]:
-    """The same for an answer that was kept, and ``age``."""
-    values = {
-        "age": str(age),
-        "x-lumni-cache": "hit",
-        "x-lumni-deployment": kept.deployment,
-        "x-lumni-provider": kept.provider,
-        "x-lumni-model": kept.model,
-        "x-lumni-task-type": kept.classification["task_type"] if kept.classification else "disabled",
-        "x-lumni-attempts": "0",
-        "x-lumni-privacy": case.principal.privacy,
-    }
-    if kept.classification:
-        values["x-lumni-confidence"] = f"{kept.classification['confidence']:.2f}"
-    return _spelled(values)
-
-
-def _spelled(values: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value if value.isascii() and value.isprintable() else quote(value, safe=_VISIBLE)
-        for name, value in values.items()
-    }
