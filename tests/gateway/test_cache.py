@@ -38,7 +38,13 @@ def lane(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def cached(directory: Path, *entries: str, **settings: Any) -> AsyncIterator[Stage]:
-    given = {"max_requests_per_minute": 0, "max_requests_per_hour": 0, "cache_enabled": True, **settings}
+    given = {
+        "max_requests_per_minute": 0,
+        "max_requests_per_hour": 0,
+        "cache_enabled": True,
+        "request_timeout": 900.0,
+        **settings,
+    }
     async with stage(directory, model_list(*entries), **given) as made:
         yield made
 
@@ -256,15 +262,15 @@ async def test_clients_say_what_they_want(tmp_path: Path) -> None:
 
 async def test_ages_are_told_and_bounded(tmp_path: Path) -> None:
     """003-30: an answer is kept for ``cache_ttl_seconds``; ``age`` says since when, ``max-age`` bounds it."""
-    async with provider() as made, cached(tmp_path, entry(made.base, "relay"), cache_ttl_seconds=100) as here:
+    async with provider() as made, cached(tmp_path, entry(made.base, "relay"), cache_ttl_seconds=10_000) as here:
         cache, now = here.services.pipeline.cache, 1_000_000.0
         cache._clock = lambda: now
         await ask(here)
-        now += 60.9
-        assert (await ask(here)).headers["age"] == "60"
-        assert state(await ask(here, headers={"cache-control": "max-age=30"})) == (200, "miss")  # and it is new again
+        now += 6000.9
+        assert (await ask(here)).headers["age"] == "6000"
+        assert state(await ask(here, headers={"cache-control": "max-age=3000"})) == (200, "miss")  # and it is new again
         assert (await ask(here)).headers["age"] == "0"
-        now += 101
+        now += 10_001
         assert state(await ask(here)) == (200, "miss")
 
 
