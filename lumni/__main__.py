@@ -10,6 +10,7 @@ from lumni.cli.budget import app as budget
 from lumni.cli.cache import app as cache
 from lumni.cli.calibration import app as calibration
 from lumni.cli.classify import classify
+from lumni.cli.content import content
 from lumni.cli.course import app as course
 from lumni.cli.db import app as db
 from lumni.cli.doctor import doctor
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (serve, doctor, models, quota, ask, explain, classify, audit, train, usage, report, export):
+for command in (serve, doctor, models, quota, ask, explain, classify, audit, content, train, usage, report, export):
     app.command()(command)
 groups = {
     "course": course, "student": student, "key": key, "assignment": assignment, "exam": exam, "budget": budget,

@@ -21,7 +21,6 @@ CHANGEABLE = (
     "max_requests_per_hour",
     "default_rate_limit_capacity",
     "default_rate_limit_refill_rate",
-    "limit_tiers",
 )
 
 
@@ -49,7 +48,7 @@ def checked(name: str, value: Any) -> Any:
 
 def plain(settings: Settings, name: str) -> Any:
     """A setting as JSON."""
-    return settings.model_dump(mode="json", include={name}, by_alias=True)[name]
+    return settings.model_dump(mode="json", include={name})[name]
 
 
 def effective(settings: Settings, changes: Mapping[str, Any]) -> Settings:

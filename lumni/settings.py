@@ -24,6 +24,8 @@ from lumni.types import RoutingStrategy, spell_strategy
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg", "sqlite", "sqlite+aiosqlite")
 SECRET_LENGTH = 32
+MOST_REQUESTS = 1_000_000
+SLOWEST = 0.0001  # requests a second: about one in three hours
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 CACHE_TYPES = {"local": "memory", "in-memory": "memory"}  # LiteLLM's names for ours
 
@@ -86,10 +88,10 @@ class TierSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    per_minute: int | None = Field(None, ge=0, alias="perMinute")
-    per_hour: int | None = Field(None, ge=0, alias="perHour")
-    burst: int | None = Field(None, ge=0)
-    refill_rate: float | None = Field(None, gt=0, alias="refillRate")
+    per_minute: int | None = Field(None, ge=0, le=MOST_REQUESTS, alias="perMinute")
+    per_hour: int | None = Field(None, ge=0, le=MOST_REQUESTS, alias="perHour")
+    burst: int | None = Field(None, ge=0, le=MOST_REQUESTS)
+    refill_rate: float | None = Field(None, ge=SLOWEST, le=MOST_REQUESTS, alias="refillRate")
 
 
 class SelectionWeights(BaseModel):
@@ -140,10 +142,18 @@ class Settings(BaseSettings):
     max_attempts: int = Field(12, ge=1, le=50, description="Most upstream calls for one request.")
     drain_timeout: float = Field(30.0, ge=0, description="How long running requests may finish after SIGTERM.")
 
-    max_requests_per_minute: int = Field(10, ge=0, description="Requests of one student in any minute; 0: no limit.")
-    max_requests_per_hour: int = Field(100, ge=0, description="Requests of one student in any hour; 0: no limit.")
-    default_rate_limit_capacity: int = Field(100, ge=0, description="Requests of one key at once; 0: no limit.")
-    default_rate_limit_refill_rate: float = Field(1.0, gt=0, description="Of those, how many come back a second.")
+    max_requests_per_minute: int = Field(
+        10, ge=0, le=MOST_REQUESTS, description="Requests of one student in any minute; 0: no limit."
+    )
+    max_requests_per_hour: int = Field(
+        100, ge=0, le=MOST_REQUESTS, description="Requests of one student in any hour; 0: no limit."
+    )
+    default_rate_limit_capacity: int = Field(
+        100, ge=0, le=MOST_REQUESTS, description="Requests of one key at once; 0: no limit."
+    )
+    default_rate_limit_refill_rate: float = Field(
+        1.0, ge=SLOWEST, le=MOST_REQUESTS, description="Of those, how many come back a second."
+    )
     student_concurrency: int = Field(8, ge=1, description="Upstream calls that run for one student at once.")
     limit_tiers: Mapping[str, TierSettings] = Field(
         default_factory=dict, description="By role (student, teacher, admin): perMinute, perHour, burst, refillRate."

@@ -22,7 +22,10 @@ PUBLIC_PATHS = frozenset(
 
 
 class RequestId:
-    """Every request gets an id of ours; a client's own ``x-request-id`` is echoed, ours is always in a header too."""
+    """Every request gets an id of ours; a client's own ``x-request-id`` is echoed, ours is always in a header too.
+
+    To who has a key, every answer also says what her course keeps of what is asked: errors and streams alike.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,6 +42,8 @@ class RequestId:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 ids = [(b"x-request-id", echoed.encode()), (b"x-lumni-request-id", request_id.encode())]
+                if (principal := scope.get("lumni.principal")) is not None:
+                    ids.append((b"x-lumni-privacy", principal.privacy.encode()))
                 message = {**message, "headers": [*message.get("headers", ()), *ids]}
             await send(message)
 

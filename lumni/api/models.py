@@ -5,10 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from lumni.api.errors import documented
+from lumni.api.wire import assignment_in
 from lumni.catalogue.allowlist import allowed
 from lumni.catalogue.model import Deployment
-from lumni.errors import ModelNotFound
+from lumni.classroom import Exam
+from lumni.errors import ModelNotFound, PermissionDenied
+from lumni.gateway import timetable
 from lumni.money import to_usd
+from lumni.people.keyring import utc_now
 from lumni.services import Services
 from lumni.types import Json, Principal
 
@@ -20,34 +24,51 @@ _CHOOSERS = {
 }
 
 
-@router.get("/v1/models", responses=documented(401), operation_id="listModels", summary="List models")
+@router.get("/v1/models", responses=documented(400, 401, 403, 404), operation_id="listModels", summary="List models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """`auto`, `fast` and `powerful`, then every model group that is enabled for this key, in OpenAI's list shape."""
-    services: Services = request.app.state.services
-    ids = _allowed(request)
-    groups = ((name, _only(members, ids)) for name, members in services.catalogue.groups.items())
-    listed = [_group(name, members) for name, members in groups if members]
-    return {"object": "list", "data": _choosers(services) + listed}
+    """`auto`, `fast` and `powerful`, then every model group that this key may use now, in OpenAI's list shape.
+
+    With `x-lumni-assignment` those for the assignment. In an exam its model only; nothing while everything is closed.
+    """
+    return {"object": "list", "data": _listed(request)}
 
 
-@router.get("/v1/models/{model:path}", responses=documented(401, 404), operation_id="getModel", summary="One model")
+@router.get(
+    "/v1/models/{model:path}",
+    responses=documented(400, 401, 403, 404), operation_id="getModel", summary="One model",
+)  # fmt: skip
 async def get_model(model: Annotated[str, Path(examples=["auto"])], request: Request) -> dict[str, Any]:
-    """One model by any name that a request may use. Unknown names, and those not for this key, get a 404."""
+    """One model by any name that a request may use. Unknown names, and those not for this key now, get a 404."""
     services: Services = request.app.state.services
-    for chooser in _choosers(services):
-        if chooser["id"] == model:
-            return chooser
-    members = _only(services.catalogue.resolve(model), _allowed(request))
+    ids, exam = _allowed(request)
+    chooser = next((one for one in _choosers(services) if one["id"] == model), None)
+    if chooser and (ids or ids is None) and exam is None:
+        return chooser
+    members = _only(services.catalogue.resolve(model), ids)
     if not members:
         raise ModelNotFound(f"There is no model {model!r} here. GET /v1/models lists them.", param="model")
     return _group(model, members)
 
 
-def _allowed(request: Request) -> frozenset[str] | None:
-    """Ids of the deployments that the key may use, ``None`` for all."""
+def _listed(request: Request) -> list[Json]:
+    services: Services = request.app.state.services
+    ids, exam = _allowed(request)
+    groups = ((name, _only(members, ids)) for name, members in services.catalogue.groups.items())
+    listed = [_group(name, members) for name, members in groups if members]
+    return listed if exam or not listed else _choosers(services) + listed
+
+
+def _allowed(request: Request) -> tuple[frozenset[str] | None, Exam | None]:
+    """Ids of the deployments that may be used now, ``None`` for all; and the exam that runs."""
     services: Services = request.app.state.services
     principal: Principal = request.scope["lumni.principal"]
-    return allowed(principal.allowlists, services.catalogue)
+    assignment = timetable.named(assignment_in(request.headers), principal)
+    rules = services.pipeline.budgets.rules_of(principal.course)
+    try:
+        principal, exam = timetable.bounds(principal, assignment, rules, utc_now())
+    except PermissionDenied:
+        return frozenset(), None
+    return allowed(principal.allowlists, services.catalogue), exam
 
 
 def _only(members: tuple[Deployment, ...], ids: frozenset[str] | None) -> tuple[Deployment, ...]:

@@ -9,12 +9,13 @@ from lumni.api.chat import services_of
 from lumni.api.errors import documented
 from lumni.api.people import listed, people_of, principal_of
 from lumni.api.people_schemas import Closed, Whole, Words
+from lumni.api.schemas import Part
 from lumni.runtime import CHANGEABLE, plain
-from lumni.settings import SelectionWeights, TierSettings
-from lumni.types import Role, RoutingStrategy
+from lumni.settings import MOST_REQUESTS, SLOWEST
+from lumni.types import RoutingStrategy
 
 router = APIRouter(tags=["settings"])
-Limit = Annotated[Whole, Field(ge=0, le=1_000_000)]
+Limit = Annotated[Whole, Field(ge=0, le=MOST_REQUESTS)]
 
 
 class SettingsChanges(Closed):
@@ -24,7 +25,9 @@ class SettingsChanges(Closed):
     classify_tasks: bool | None = None
     auto_detect_tasks: bool | None = None
     benchmark_selection: bool | None = None
-    selection_weights: SelectionWeights | None = Field(None, description="They must sum to 1.")
+    selection_weights: dict[Part, Annotated[float, Field(ge=0, le=1)]] | None = Field(
+        None, description="What is left out keeps its default; they must sum to 1."
+    )
     disabled_deployments: dict[str, Words] | None = Field(
         None, description="Deployments that aren't called, each with the reason; `groq/*` are all of a provider.",
         examples=[{"groq/*": "the key leaked"}],
@@ -32,8 +35,7 @@ class SettingsChanges(Closed):
     max_requests_per_minute: Limit | None = Field(None, description="Of a student; 0 is no limit.")
     max_requests_per_hour: Limit | None = Field(None, description="Of a student; 0 is no limit.")
     default_rate_limit_capacity: Limit | None = Field(None, description="Requests of a key at once; 0 is no limit.")
-    default_rate_limit_refill_rate: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    limit_tiers: dict[Role, TierSettings] | None = Field(None, description="Limits by role, in place of those above.")
+    default_rate_limit_refill_rate: Annotated[float, Field(ge=SLOWEST, le=MOST_REQUESTS)] | None = None
 
 
 @router.get(
@@ -50,7 +52,7 @@ async def list_settings(request: Request) -> dict[str, Any]:
 )  # fmt: skip
 async def change_settings(changes: SettingsChanges, request: Request) -> dict[str, Any]:
     """In effect at once in this process, within a second or two in all others, and still after a restart."""
-    given = changes.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    given = changes.model_dump(mode="json", exclude_unset=True)
     await people_of(request).settings.change(principal_of(request), given)
     await services_of(request).steering.refresh()
     return await _listed(request)

@@ -122,7 +122,7 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         strategy=spell_strategy(body.get("routing_strategy")),
         fallback=body.get("fallback") is not False,
         label=_label(body),
-        assignment=_assignment(headers),
+        assignment=assignment_in(headers),
         receipt=headers.get("x-lumni-receipt", "").lower() in ("1", "true", "yes"),
         prompt=_prompt(body.get("prompt")),
         experiment=body.get("experiment"),
@@ -154,8 +154,8 @@ def _label(body: Json) -> str | None:
     return user[:LABEL_LENGTH] if isinstance(user, str) else None
 
 
-def _assignment(headers: Mapping[str, str]) -> str | None:
-    """Raises :class:`InvalidRequest` for what can be no assignment's id."""
+def assignment_in(headers: Mapping[str, str]) -> str | None:
+    """What ``x-lumni-assignment`` names. Raises :class:`InvalidRequest` for what can be no assignment's id."""
     given = headers.get("x-lumni-assignment")
     if given and not _ASSIGNMENT.fullmatch(given):
         message = "x-lumni-assignment: an assignment's id has small letters, digits and dashes, at most 63."

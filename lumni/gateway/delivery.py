@@ -42,7 +42,7 @@ class Delivery:
         record = case.replayed(kept)
         said = self._transcript(case).end(kept.body)
         told = self._signed(metadata.kept_metadata(record, kept, age), case, record, said)
-        return replay.reply(kept.body, case.asked, told, metadata.kept_headers(kept, case, age))
+        return replay.reply(kept.body, case.asked, told, metadata.kept_headers(kept, age))
 
     def _whole(self, case: Case, plan: Plan, answer: WholeAnswer) -> Json:
         Recording(case).end(answer, plan)

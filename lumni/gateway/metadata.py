@@ -107,7 +107,6 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
         "x-lumni-task-type": plan.classification.task_type if plan.classified else "disabled",
         "x-lumni-lane": answer.lane,
         "x-lumni-attempts": str(len(case.attempts)),
-        "x-lumni-privacy": case.principal.privacy,
     }
     if case.ask:
         values["x-lumni-cache"] = case.ask.answer
@@ -121,7 +120,7 @@ def headers(answer: WholeAnswer | StreamedAnswer, plan: Plan, case: Case) -> dic
     return _spelled(values) | limits
 
 
-def kept_headers(kept: Kept, case: Case, age: int) -> dict[str, str]:
+def kept_headers(kept: Kept, age: int) -> dict[str, str]:
     """The same for an answer that was kept, and ``age``."""
     values = {
         "age": str(age),
@@ -131,7 +130,6 @@ def kept_headers(kept: Kept, case: Case, age: int) -> dict[str, str]:
         "x-lumni-model": kept.model,
         "x-lumni-task-type": kept.classification["task_type"] if kept.classification else "disabled",
         "x-lumni-attempts": "0",
-        "x-lumni-privacy": case.principal.privacy,
     }
     if kept.classification:
         values["x-lumni-confidence"] = f"{kept.classification['confidence']:.2f}"

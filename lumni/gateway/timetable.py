@@ -15,34 +15,49 @@ def apply(request: ChatRequest, principal: Principal, rules: Rules | None) -> tu
 
     Teachers and admins are bound by nothing here. Raises :class:`NotFound` and :class:`PermissionDenied`.
     """
-    request = replace(request, assignment=_named(request, principal))
-    if rules is None or principal.role != "student":
-        return request, principal
-    now, zone = request.created_at, rules.course.time_zone
-    if request.assignment is not None:
-        assignment = rules.assignments.get(request.assignment)
-        if assignment is None:
-            raise NotFound(
-                f"Your course has no assignment {request.assignment!r}.",
-                code="assignment_not_found",
-                param="x-lumni-assignment",
-            )
-        _check_window(assignment, now, zone)
-        if assignment.models is not None:
-            principal = replace(principal, allowlists=(*principal.allowlists, assignment.models))
-    exam = next((exam for exam in rules.exams if exam.starts_at <= now < exam.ends_at), None)
-    return _examined(request, principal, exam, zone) if exam else (request, principal)
+    request = replace(request, assignment=named(request.assignment, principal))
+    principal, exam = bounds(principal, request.assignment, rules, request.created_at)
+    return (_pinned(request, exam) if exam else request), principal
 
 
-def _named(request: ChatRequest, principal: Principal) -> str | None:
-    """The assignment that a request is for: the key's, if it has one."""
-    if principal.assignment and request.assignment not in (None, principal.assignment):
+def named(assignment: str | None, principal: Principal) -> str | None:
+    """The assignment that is worked on: the key's, if it has one. Raises :class:`PermissionDenied`."""
+    if principal.assignment and assignment not in (None, principal.assignment):
         raise PermissionDenied(
             f"Your key is for the assignment {principal.assignment!r} only.",
             code="assignment_mismatch",
             param="x-lumni-assignment",
         )
-    return request.assignment or principal.assignment
+    return assignment or principal.assignment
+
+
+def bounds(
+    principal: Principal, assignment: str | None, rules: Rules | None, now: datetime
+) -> tuple[Principal, Exam | None]:
+    """The caller with all allowlists that hold now, and the exam that runs.
+
+    Raises :class:`NotFound` for an assignment that isn't the course's, :class:`PermissionDenied` where all is closed.
+    """
+    if rules is None or principal.role != "student":
+        return principal, None
+    zone = rules.course.time_zone
+    if assignment is not None:
+        known = rules.assignments.get(assignment)
+        if known is None:
+            raise NotFound(
+                f"Your course has no assignment {assignment!r}.",
+                code="assignment_not_found",
+                param="x-lumni-assignment",
+            )
+        _check_window(known, now, zone)
+        if known.models is not None:
+            principal = replace(principal, allowlists=(*principal.allowlists, known.models))
+    exam = next((exam for exam in rules.exams if exam.starts_at <= now < exam.ends_at), None)
+    if exam is None:
+        return principal, None
+    if exam.model is None:
+        _closed("exam_closed", f"There is an exam: models are closed until {shown(exam.ends_at, zone)}.")
+    return replace(principal, allowlists=(*principal.allowlists, (exam.model,))), exam
 
 
 def _check_window(assignment: Assignment, now: datetime, zone: str) -> None:
@@ -52,14 +67,12 @@ def _check_window(assignment: Assignment, now: datetime, zone: str) -> None:
         _closed("assignment_closed", f"{assignment.name} closed on {shown(assignment.ends_at, zone)}.")
 
 
-def _examined(request: ChatRequest, principal: Principal, exam: Exam, zone: str) -> tuple[ChatRequest, Principal]:
-    """In an exam there is one model for all, or none."""
-    if exam.model is None:
-        _closed("exam_closed", f"There is an exam: models are closed until {shown(exam.ends_at, zone)}.")
+def _pinned(request: ChatRequest, exam: Exam) -> ChatRequest:
+    """In an exam there is one model for all, whatever is asked for."""
     pinned = {"seed": exam.seed, "temperature": exam.temperature}
-    body = {**request.body, "model": exam.model, **{name: value for name, value in pinned.items() if value is not None}}
-    asked = replace(request, body=body, model=exam.model, task_type=None, provider=None, strategy=None, pinned=True)
-    return asked, replace(principal, allowlists=(*principal.allowlists, (exam.model,)))
+    model = exam.model or request.model
+    body = {**request.body, "model": model, **{name: value for name, value in pinned.items() if value is not None}}
+    return replace(request, body=body, model=model, task_type=None, provider=None, strategy=None, pinned=True)
 
 
 def _closed(code: str, message: str) -> NoReturn:

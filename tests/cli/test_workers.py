@@ -94,7 +94,7 @@ def test_they_share_one_address_and_every_limit(gateway: Gateway) -> None:
     with ThreadPoolExecutor(20) as students:
         answers = list(students.map(lambda number: ask(gateway, number), range(60)))
     assert {answer.status_code for answer in answers} == {200}
-    assert set(re.findall(r"request_received.* worker=(\d)", gateway.log())) == {"1", "2"}
+    assert set(re.findall(r'"event":"request_received".*"worker":(\d)', gateway.log())) == {"1", "2"}
     headers = {"authorization": f"Bearer {gateway.key}"}
     quota = httpx.get(f"{gateway.base_url}/quota", headers=headers).json()
     assert quota["store"]["processes"] == 2

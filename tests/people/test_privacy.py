@@ -98,7 +98,7 @@ def test_a_stolen_database_reveals_no_key_and_no_content(
     question: Any = {"messages": [{"role": "user", "content": f"Repeat: {marker}"}]}
     answers = [ask(ada, **question), ask(ada, stream=True, **question), ask(ada, max_tokens=-1, **question)]
     assert [answer.status_code for answer in answers] == [200, 200, 400]
-    assert all(answer.headers["x-lumni-privacy"] == "none" for answer in answers[:2])
+    assert [answer.headers.get_list("x-lumni-privacy") for answer in answers] == [["none"]] * 3
     words = re.findall(r"\w{12,}", answers[0].json()["choices"][0]["message"]["content"])
     code = admin.get(f"/admin/courses/{course}").json()["claim_code"]
     time.sleep(0.5)
@@ -118,7 +118,7 @@ def test_each_mode_keeps_what_it_says(lab_gateway: Gateway, admin: httpx.Client,
         text = f"I am Ada, {marker}, ada@school.example"
         for stream in (False, True):
             answer = ask(ada, stream=stream, messages=[{"role": "user", "content": text}])
-            assert answer.headers["x-lumni-privacy"] == mode
+            assert answer.headers.get_list("x-lumni-privacy") == [mode]
             found = content_of(admin, answer).json()
             hashes[mode, stream] = found["prompt_hash"]
             if mode == "hash":
@@ -127,6 +127,8 @@ def test_each_mode_keeps_what_it_says(lab_gateway: Gateway, admin: httpx.Client,
             assert found["answer"]
             kept = found["messages"][0]["content"]
             assert kept == (text if mode == "full" else f"I am [name], {marker}, [email]")
+        refusals = [ask(ada, "no-such-model"), ask(ada, max_tokens=-1), ada.get("/nowhere"), ada.get("/v1/usage/bob")]
+        assert [answer.headers.get_list("x-lumni-privacy") for answer in refusals] == [[mode]] * 4
         stolen = kept_by(lab_gateway)
         assert (marker.encode() in stolen) == (mode != "hash")
         assert (text.encode() in stolen) == (mode == "full")

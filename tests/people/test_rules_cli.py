@@ -1,8 +1,15 @@
 """``lumni assignment``, ``exam``, ``budget`` and ``audit``, as a teacher types them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import SecretStr
+
+from lumni.classroom import Content
+from lumni.settings import Settings
+from lumni.storage.database import Database
 from tests.people.test_cli import Run, run, shown
+from tests.services.databases import in_thread
 
 __all__ = ["run"]
 
@@ -36,3 +43,21 @@ def test_the_semesters_rules_from_the_command_line(run: Run) -> None:
         "course.add", "assignment.add", "assignment.change", "exam.add", "budget.add", "budget.top_up",
         "budget.change", "budget.reset", "budget.remove", "exam.remove", "assignment.remove",
     ]  # fmt: skip
+
+
+def test_a_look_at_content_from_the_command_line(run: Run, database_url: str) -> None:
+    """004-39: what is kept of a request, and the look on record; what isn't kept is said to be so."""
+
+    async def keep() -> None:
+        database = await Database.open(Settings(database_url=SecretStr(database_url)))
+        asked = '{"messages":[{"role":"user","content":"Why?"}]}'
+        kept = Content("req_1", datetime(2026, 9, 1, tzinfo=UTC), "cs1", "s-1", "full", "h1", "h2", asked, "Because.")
+        await database.contents.add([kept])
+        await database.close()
+
+    in_thread(keep())
+    found = shown(run("content", "req_1"))
+    assert (found["messages"], found["answer"]) == ([{"role": "user", "content": "Why?"}], "Because.")
+    assert "Nothing is kept" in run("content", "req_2", fails=1).stderr
+    [act] = one(run, "audit")
+    assert (act["actor"], act["action"], act["subject"], act["course"]) == ("local", "content.read", "req_1", "cs1")

@@ -177,6 +177,27 @@ def test_an_exam_closes_and_a_running_stream_finishes(admin: httpx.Client, ada: 
     assert told["winner"]["deployment"] in members
 
 
+def test_the_list_of_models_is_what_may_be_asked_now(admin: httpx.Client, ada: httpx.Client, course: str) -> None:
+    """Issue 5: by the assignment's list, in an exam its model only, and nothing while all is closed."""
+    every = groups(admin)
+    post(admin, f"courses/{course}/assignments", id="hw-1", models=every[:1])
+    post(admin, f"courses/{course}/assignments", id="old", ends_at=moment(HOUR))
+    listed = {name: ada.get("/v1/models", headers={"x-lumni-assignment": name}) for name in ("hw-1", "old", "none")}
+    assert [one["id"] for one in listed["hw-1"].json()["data"]] == ["auto", "fast", "powerful", every[0]]
+    assert listed["old"].json() == {"object": "list", "data": []}
+    assert listed["none"].json()["error"]["code"] == "assignment_not_found"
+    assert groups(ada) == every
+    during = {"starts_at": moment(HOUR), "ends_at": moment(-HOUR)}
+    exam = post(admin, f"courses/{course}/exams", **during, model=every[-1])
+    assert [one["id"] for one in ada.get("/v1/models").json()["data"]] == [every[-1]]
+    assert [ada.get(f"/v1/models/{name}").status_code for name in (every[-1], every[0], "auto")] == [200, 404, 404]
+    assert groups(admin) == every
+    assert admin.delete(f"/admin/exams/{exam['id']}").status_code == 204
+    post(admin, f"courses/{course}/exams", **during)
+    assert ada.get("/v1/models").json() == {"object": "list", "data": []}
+    assert ada.get("/v1/models/auto").status_code == 404
+
+
 def test_who_may_decide_about_money(admin: httpx.Client, client: Client, course: str) -> None:
     """003-13: a teacher about her students' budgets, only an admin about that of the whole course."""
     teacher = client(key_of(admin, f"courses/{course}", role="teacher")["key"])
