@@ -71,7 +71,7 @@ def a_class(shift: float, slope: float, votes: int = 400, seed: int = 3) -> list
     ],
 )
 def test_each_answer_tells_what_it_can(changes: dict[str, Any], meant: tuple[str, bool]) -> None:
-    """001-23: votes and outcomes are read as what they say of the weak tier."""
+    """Issue 4: votes and outcomes are read as what they say of the weak tier."""
     assert sources(told(1, **changes)) == {"req-1": meant}
 
 
@@ -86,12 +86,12 @@ def test_each_answer_tells_what_it_can(changes: dict[str, Any], meant: tuple[str
     ],
 )
 def test_what_tells_nothing_of_the_weak_tier_is_left_out(changes: dict[str, Any]) -> None:
-    """001-23: a pair without a vote, a strong model's good answer, a thumb of no weight, another classifier's word."""
+    """Issue 4: a pair without a vote, a strong model's good answer, a thumb of no weight, another classifier's word."""
     assert sources(told(1, **changes)) == {}
 
 
 def test_asking_again_is_told_by_the_same_figures_of_the_same_person() -> None:
-    """001-23: retries and escalations, found without any text; neither another person's nor a later day's."""
+    """Issue 4: retries and escalations, found without any text; neither another person's nor a later day's."""
     first = told(1, person="ada")
     again = first._replace(request_id="req-2", at=first.at + timedelta(minutes=3))
     strong = again._replace(tier="powerful")
@@ -109,7 +109,7 @@ def test_asking_again_is_told_by_the_same_figures_of_the_same_person() -> None:
 
 
 def test_a_program_that_asks_the_same_all_day_teaches_nothing() -> None:
-    """001-23: a loop over one prompt isn't a student who is unhappy with the answer."""
+    """Issue 4: a loop over one prompt isn't a student who is unhappy with the answer."""
     first = told(1)
     loop = [first._replace(request_id=f"req-{n}", at=first.at + timedelta(seconds=20 * n)) for n in range(30)]
     assert evidence(loop, MADE_WITH) == []
@@ -117,14 +117,14 @@ def test_a_program_that_asks_the_same_all_day_teaches_nothing() -> None:
 
 
 def test_a_thumb_counts_before_what_followed() -> None:
-    """001-23: each answer counts once, by what was said on purpose."""
+    """Issue 4: each answer counts once, by what was said on purpose."""
     first = told(1, thumb=1)
     again = first._replace(request_id="req-2", at=first.at + timedelta(minutes=1), thumb=0)
     assert [one.source for one in evidence([first, again], MADE_WITH)] == ["thumb", "left it at that"]
 
 
 def test_a_lesson_finds_how_the_class_differs_and_is_better_for_others() -> None:
-    """001-23: the correction is the class's own, and by people left out in making it, better outside the interval."""
+    """Issue 4: the correction is the class's own, and by people left out in making it, better outside the interval."""
     lesson = learn(a_class(shift=1.2, slope=0.6, votes=2000), MADE_WITH)
     assert lesson.line.slope == pytest.approx(0.6, abs=0.2)
     assert lesson.line.shift == pytest.approx(1.2, abs=0.35)
@@ -136,7 +136,7 @@ def test_a_lesson_finds_how_the_class_differs_and_is_better_for_others() -> None
 
 
 def test_a_class_like_all_is_left_alone() -> None:
-    """001-23: where the shipped weights are right, the correction is near to none and saves nothing worth telling."""
+    """Issue 4: where the shipped weights are right, the correction is near to none and saves nothing worth telling."""
     lesson = learn(a_class(shift=0.0, slope=1.0, votes=2000), MADE_WITH)
     assert lesson.line.slope == pytest.approx(1.0, abs=0.2)
     assert lesson.line.shift == pytest.approx(0.0, abs=0.25)
@@ -144,7 +144,7 @@ def test_a_class_like_all_is_left_alone() -> None:
 
 
 def test_few_votes_move_little() -> None:
-    """001-23: the prior is the shipped classifier: the fewer votes, the nearer to it."""
+    """Issue 4: the prior is the shipped classifier: the fewer votes, the nearer to it."""
     rows = a_class(shift=2.0, slope=1.0)
     few, many = learn(rows[:LEAST_VOTES], MADE_WITH).line, learn(rows, MADE_WITH).line
     assert 0 < few.shift < many.shift < 2.3
@@ -162,7 +162,7 @@ def test_few_votes_move_little() -> None:
     ],
 )
 def test_too_little_is_refused(rows: list[Told]) -> None:
-    """001-23: too few votes, one person's, all alike, or silence only: an error that says how much it takes."""
+    """Issue 4: too few votes, one person's, all alike, or silence only: an error that says how much it takes."""
     with pytest.raises(Conflict, match="at least 20 votes of 5 people") as refused:
         learn(rows, MADE_WITH)
     assert refused.value.code == "too_few_votes"
@@ -172,7 +172,7 @@ def test_too_little_is_refused(rows: list[Told]) -> None:
     st.lists(st.tuples(st.floats(-30, 30), st.booleans(), st.floats(0.01, 1)), max_size=60),
 )
 def test_no_lesson_turns_the_order_round(rows: list[tuple[float, bool, float]]) -> None:
-    """001-23: whatever was voted, the harder of two tasks stays the harder, and the figures are finite."""
+    """Issue 4: whatever was voted, the harder of two tasks stays the harder, and the figures are finite."""
     odds, failed, weight = (np.array(column, dtype=float) for column in zip(*rows, strict=True)) if rows else ([],) * 3
     line = fit(np.array(odds), np.array(failed), np.array(weight))
     assert line.slope >= 0.1
@@ -188,7 +188,7 @@ def judged(calibration: Calibration | None) -> Any:
 
 
 def test_a_calibration_corrects_probability_gain_and_factors() -> None:
-    """001-23, 001-33: the factors sum to the corrected log-odds, one says what the class taught; the gain follows."""
+    """Issue 4: the factors sum to the corrected log-odds, one says what the class taught; the gain follows."""
     plain = classify(HARD)
     calibration = Calibration("cs1", 2, START, "key-1", shipped().id, slope=0.5, shift=-1.0)
     found = judged(calibration)
@@ -203,6 +203,6 @@ def test_a_calibration_corrects_probability_gain_and_factors() -> None:
 
 
 def test_a_calibration_of_other_weights_is_left_out() -> None:
-    """001-23: what corrected an older classifier says nothing of today's."""
+    """Issue 4: what corrected an older classifier says nothing of today's."""
     old = Calibration("cs1", 2, START, "key-1", "0123456789ab", slope=0.5, shift=3.0)
     assert judged(old) == judged(None) == replace(classify(HARD), calibrated=None)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+ROW = "a row is a JSON object with a text as `prompt` or a list as `messages`, in UTF-8"
+
 
 def classify(
     task: Annotated[str, typer.Argument(help="A text, or a JSONL file of rows with `prompt` or `messages`.")] = "",
@@ -54,21 +56,24 @@ def bodies(task: str) -> Iterator[Mapping[str, Any]]:
         yield {"messages": [{"role": "user", "content": task or sys.stdin.read()}]}
         return
     try:
-        lines = Path(task).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(task).open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _body(line, f"{task}, line {number}", first=number == 1)
+    except OSError as error:
         message = f"{task} can't be read: {error}."
         raise InvalidRequest(message) from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _body(line, f"{task}, line {number}")
 
 
-def _body(line: str, where: str) -> Mapping[str, Any]:
+def _body(line: bytes, where: str, *, first: bool) -> Mapping[str, Any]:
     from lumni.errors import InvalidRequest
 
     try:
-        found = json.loads(line)
-        return {**found, "messages": found.get("messages") or [{"role": "user", "content": found["prompt"]}]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{where}: a row is an object with `prompt` or `messages`."
-        raise InvalidRequest(message) from error
+        found = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+        if isinstance(found.get("messages"), list) and found["messages"]:
+            return dict(found)
+        if isinstance(found["prompt"], str):
+            return {**found, "messages": [{"role": "user", "content": found["prompt"]}]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidRequest(f"{where}: {ROW} ({type(error).__name__}).") from error
+    raise InvalidRequest(f"{where}: {ROW}.")

@@ -137,6 +137,8 @@ def _draw_decision(decision: dict[str, Any], console: "Console", hidden: Contain
     for place, candidate in enumerate(decision["candidates"], 1):
         parts = candidate["parts"]
         points = [f"{100 * parts[name]['points']:.1f}" if parts else "" for name in HEADINGS]
+        if parts and candidate["benchmark"] is None:
+            points[list(HEADINGS).index("benchmark_score")] += " (unknown)"
         table.add_row(
             str(place),
             escape(candidate["deployment"]),

@@ -46,13 +46,14 @@ def _rank(candidate: Candidate) -> Rank:
 def relieve(plan: Plan, quota: Quota, standings: Standings) -> Plan:
     """The plan as it is; while more is asked for than the accounts can sustain, what would be lost is used first.
 
-    What the client asked for stays first. Whoever is served by a neighbour now leaves quota of the best for the next.
+    What the client asked for stays first, and so do a named group's priorities. Whoever is served by a neighbour now
+    leaves quota of the best for the next.
     """
     need = Amounts(1, TYPICAL.prompt_tokens, TYPICAL.completion_tokens)
     if len(plan.candidates) < 2 or not quota.pressed(standings, need):
         return plan
     ordered: list[Candidate] = []
-    for _, group in groupby(plan.candidates, key=_rank):
+    for _, group in groupby(plan.candidates, key=_equal):
         ordered += sorted(group, key=lambda c: -standings.perishing(c.deployment.id))
     if ordered == list(plan.candidates):
         return plan
@@ -61,6 +62,11 @@ def relieve(plan: Plan, quota: Quota, standings: Standings) -> Plan:
         return relieved
     reason = f"{ordered[0].deployment.id} has most quota left to lose while the accounts are in demand. {plan.reason}"
     return replace(relieved, reason=reason)
+
+
+def _equal(candidate: Candidate) -> tuple[Rank, int | None]:
+    """What candidates must have in common for one to be as good as the other in place of it."""
+    return candidate.rank, candidate.facts.priority if candidate.strict else None
 
 
 def _contender(candidate: Candidate, quota: Quota, standings: Mapping[str, Standing]) -> Contender:

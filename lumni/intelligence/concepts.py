@@ -1,12 +1,13 @@
 """What a student may ask for, as word stems in the sixteen languages of training/classroom.
 
 A word ending in ``*`` is a stem: any word that starts so counts. Other words count whole. What stands between bars is
-a phrase, found anywhere in the text, like all words of scripts that don't set words apart by spaces. All in lower case.
+a phrase; words of scripts that don't set words apart by spaces are found anywhere in the text. All in lower case.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 CONCEPTS: Mapping[str, str] = {
@@ -123,20 +124,27 @@ CONCEPTS: Mapping[str, str] = {
         文字 단어 글자 शब्द كلمة حرف""",
 }
 
+_LETTERS = re.compile(r"[^\W\d_]+")
 UNSPACED = re.compile(r"[\u0600-\u1fff\u3040-\ud7ff]")
 """Scripts where spaces don't set words apart, or words carry prefixes: Arabic, Indic, Chinese, Japanese, Korean."""
 
 Table = Mapping[str, tuple[int, ...]]
+Entries = Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
+REMEMBERED = 1 << 14  # words, about 2 MB
 
 
 class Lookup(NamedTuple):
-    """``CONCEPTS`` turned around: whole words, stems by their first letters, phrases, and those of
-    other scripts by their first character, to the concepts' places."""
+    """``CONCEPTS`` turned around, to the concepts' places: whole words, stems by their first letters, phrases by their
+    first word (``seconds`` has their second ones), and what stands in other scripts by its first character. ``known``
+    remembers what words meant, by hash.
+    """
 
     words: Table
-    stems: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
-    phrases: Table
-    unspaced: Mapping[str, tuple[tuple[str, tuple[int, ...]], ...]]
+    stems: Entries
+    phrases: Entries
+    seconds: Mapping[str, str]
+    unspaced: Entries
+    known: dict[int, tuple[int, ...]]
 
 
 HEAD = 3
@@ -164,28 +172,52 @@ def lookup() -> Lookup:
             )
             key = entry.rstrip("*")
             table[key] = (*table.get(key, ()), place)
-    return Lookup(words, _by_head(stems, HEAD), phrases, _by_head(unspaced, 1))
+    split = {phrase: _LETTERS.findall(phrase) for phrase in phrases}
+    return Lookup(
+        words=words,
+        stems=_by_head(stems, lambda stem: stem[:HEAD]),
+        phrases=_by_head(phrases, lambda phrase: split[phrase][0]),
+        seconds={phrase: parts[1] for phrase, parts in split.items()},
+        unspaced=_by_head(unspaced, lambda word: word[0]),
+        known={},
+    )
 
 
-def _by_head(table: Table, length: int) -> dict[str, tuple[tuple[str, tuple[int, ...]], ...]]:
+def _by_head(table: Table, head: Callable[[str], str]) -> Entries:
     heads: dict[str, tuple[tuple[str, tuple[int, ...]], ...]] = {}
     for entry, places in table.items():
-        heads[entry[:length]] = (*heads.get(entry[:length], ()), (entry, places))
+        heads[head(entry)] = (*heads.get(head(entry), ()), (entry, places))
     return heads
 
 
-def concepts_in(words: Collection[str], lower: str) -> list[int]:
-    """The places in ``CONCEPTS`` of those that occur in a text in lower case with these distinct words, ascending."""
+def concepts_in(distinct: frozenset[str], lower: str, beyond: str) -> list[int]:
+    """The places in ``CONCEPTS`` of those that occur in a text, ascending.
+
+    ``lower`` is the text in lower case, with the ``distinct`` words; ``beyond`` what of it isn't ASCII.
+    """
     tables = lookup()
-    found: set[int] = set()
-    for word in words:
-        if word in tables.words:
-            found.update(tables.words[word])
-        for stem, places in tables.stems.get(word[:HEAD], ()):
-            if word.startswith(stem):
+    meanings = set(map(tables.known.get, map(hash, distinct)))
+    found = {place for places in meanings if places for place in places}
+    if None in meanings:
+        new = [word for word in distinct if hash(word) not in tables.known]
+        found.update(*(_meaning(word, tables) for word in new))
+    for first in tables.phrases.keys() & distinct:
+        for phrase, places in tables.phrases[first]:
+            if tables.seconds[phrase] in distinct and phrase in lower:
                 found.update(places)
-    found.update(*(places for phrase, places in tables.phrases.items() if phrase in lower))
-    if not lower.isascii():
-        for head in tables.unspaced.keys() & set(lower):
-            found.update(*(places for phrase, places in tables.unspaced[head] if phrase in lower))
+    characters = set(beyond)
+    for head in tables.unspaced.keys() & characters:
+        for phrase, places in tables.unspaced[head]:
+            if characters.issuperset(phrase) and phrase in beyond:
+                found.update(places)
     return sorted(found)
+
+
+def _meaning(word: str, tables: Lookup) -> tuple[int, ...]:
+    """The places of a word, remembered without the word."""
+    stems = (places for stem, places in tables.stems.get(word[:HEAD], ()) if word.startswith(stem))
+    found = tuple({*tables.words.get(word, ()), *chain.from_iterable(stems)})
+    if len(tables.known) >= REMEMBERED:
+        tables.known.clear()
+    tables.known[hash(word)] = found
+    return found

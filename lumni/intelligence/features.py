@@ -5,12 +5,14 @@ Every regular expression is linear in the text: none has nested or adjacent unbo
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from lumni.intelligence import vocabulary
 from lumni.intelligence.thread import Turn, mappings
 
 _WORD = re.compile(r"[^\W\d_]+")
+_BEYOND = re.compile(r"[^\x00-\x7f]+")
 _NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 _LATEX = re.compile(r"\\[a-zA-Z]+")
 _MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
@@ -26,6 +28,10 @@ _NON_LATIN = re.compile(r"[^\W\d_a-zA-Z\u0370-\u03ff]")
 
 ASKED_FIRST, ASKED_LAST = 40, 30
 """Words at the start and at the end of the prose among which an instruction is looked for."""
+
+
+SHORT_GREETING = 8
+"""Words of the longest bare greeting."""
 
 
 class Features(NamedTuple):
@@ -51,13 +57,17 @@ class Features(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A turn taken apart once, for everybody who looks at it. ``lower`` and ``words`` leave out fenced code."""
+    """A turn taken apart once, for everybody who looks at it. ``lower`` and ``words`` leave out fenced code.
+
+    ``beyond`` is what of ``lower`` isn't ASCII, a space for each gap.
+    """
 
     turn: Turn
     prose: str
     lower: str
     words: tuple[str, ...]
     distinct: frozenset[str]
+    beyond: str
     features: Features
 
 
@@ -67,7 +77,9 @@ def look(turn: Turn, body: Mapping[str, Any]) -> Reading:
     lower = prose.lower()
     words = tuple(lower.translate(_NO_LETTERS).split() if lower.isascii() else _WORD.findall(lower))
     distinct = frozenset(words)
-    return Reading(turn, prose, lower, words, distinct, _features(turn, body, prose, lower, words, distinct))
+    beyond = "" if lower.isascii() else " ".join(_BEYOND.findall(lower))
+    features = _features(turn, body, prose, lower, words, distinct, beyond)
+    return Reading(turn, prose, lower, words, distinct, beyond, features)
 
 
 def _features(
@@ -77,6 +89,7 @@ def _features(
     lower: str,
     words: tuple[str, ...],
     everything: frozenset[str],
+    beyond: str,
 ) -> Features:
     text = turn.text
     code = _code(text)
@@ -107,13 +120,13 @@ def _features(
         ease=float(effort in ("none", "minimal", "low")),
         greeting=0.0 if simple else _greeting(words, lower),
         simple=simple,
-        foreign=_foreign(words, everything),
+        foreign=_foreign(words, everything, beyond),
     )
 
 
 def _count(pattern: re.Pattern[str], text: str, most: int) -> int:
     """Matches of ``pattern``, counted up to ``most``."""
-    return sum(1 for _, _ in zip(range(most), pattern.finditer(text), strict=False))
+    return len(list(islice(pattern.finditer(text), most)))
 
 
 def _phrases(phrases: tuple[str, ...], lower: str) -> int:
@@ -142,13 +155,13 @@ def _simple(words: tuple[str, ...], asked: frozenset[str], lower: str) -> float:
 
 def _greeting(words: tuple[str, ...], lower: str) -> float:
     """1 for a bare greeting; politeness before a real question counts for little."""
-    if vocabulary.GREETING.isdisjoint(words) and not any(phrase in lower for phrase in vocabulary.GREETING_PHRASES):
+    if len(words) > SHORT_GREETING:
         return 0.0
-    return 1.0 if len(words) <= 8 else 0.0
+    greets = not vocabulary.GREETING.isdisjoint(words) or any(phrase in lower for phrase in vocabulary.GREETING_PHRASES)
+    return float(greets)
 
 
-def _foreign(words: tuple[str, ...], distinct: frozenset[str]) -> bool:
-    other = sum(len(_NON_LATIN.findall(word)) for word in words if not word.isascii())
-    if 3 * other > sum(map(len, words)):
+def _foreign(words: tuple[str, ...], distinct: frozenset[str], beyond: str) -> bool:
+    if beyond and 3 * len(_NON_LATIN.findall(beyond)) > sum(map(len, words)):
         return True
     return len(distinct & vocabulary.FOREIGN) > len(distinct & vocabulary.ENGLISH)

@@ -4,6 +4,7 @@ The hashing trick (Weinberger et al. 2009, arXiv:0902.2206): no vocabulary is st
 arithmetic modulo 2³² on whole arrays, because a loop over 2,000 characters in Python costs as much as the rest.
 """
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -63,11 +64,26 @@ def ngrams(text: str) -> Ngrams:
     plain = f" {' '.join(text.lower().split())} "
     codes = np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), np.uint32)
     codes = np.where((codes >= 0x30) & (codes <= 0x39), np.uint32(0x30), codes)
-    words = _counted(_words(codes), WORD_BITS)
-    runs = _counted(_runs(codes), CHAR_BITS)
-    return Ngrams(
-        np.concatenate((words.places, runs.places + (1 << WORD_BITS))), np.concatenate((words.values, runs.values))
-    )
+    words, runs = _words(codes), _runs(codes)
+    hashes = np.concatenate((words, runs))
+    mixed = (hashes ^ (hashes >> np.uint32(15))) * _MIX
+    buckets = np.empty(len(hashes), np.int64)
+    np.right_shift(mixed[: len(words)], np.uint32(32 - WORD_BITS), out=buckets[: len(words)], casting="unsafe")
+    np.right_shift(mixed[len(words) :], np.uint32(32 - CHAR_BITS), out=buckets[len(words) :], casting="unsafe")
+    buckets[len(words) :] += 1 << WORD_BITS
+    counts = np.bincount(buckets, minlength=BUCKETS)
+    places = np.flatnonzero(counts != 0)  # ten times faster on booleans
+    values = _values(1 << max(14, len(buckets).bit_length()))[counts[places]]
+    border = int(np.searchsorted(places, 1 << WORD_BITS))
+    for half in (slice(border), slice(border, None)):
+        values[half] /= np.float32(math.sqrt(float(values[half] @ values[half])) or 1.0)
+    return Ngrams(places, values)
+
+
+@cache
+def _values(length: int) -> NDArray[np.float32]:
+    """The value of each count below ``length``; of 0, which nobody asks for, too."""
+    return 1 + np.log(np.maximum(1, np.arange(length, dtype=np.float32)))
 
 
 def _words(codes: Codes) -> Codes:
@@ -93,12 +109,3 @@ def _runs(codes: Codes) -> Codes:
         run = (run[:-1] * _MULTIPLIER) ^ single[order - 1 :]
         found.append(run)
     return np.concatenate(found)
-
-
-def _counted(hashes: Codes, bits: int) -> Ngrams:
-    mixed = (hashes ^ (hashes >> np.uint32(15))) * _MIX
-    counts = np.bincount((mixed >> np.uint32(32 - bits)).astype(np.int64), minlength=1 << bits)
-    places = np.flatnonzero(counts != 0)  # ten times faster on booleans
-    values = 1 + np.log(counts[places].astype(np.float32))
-    length = float(np.sqrt(values @ values)) or 1.0
-    return Ngrams(places, (values / np.float32(length)).astype(np.float32))

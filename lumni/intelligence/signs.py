@@ -60,7 +60,7 @@ _CAPITAL = re.compile(r"[A-Z]")
 _NAME = re.compile(r"[A-Z](?<=[a-z,] .)[a-z]")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _EAST = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_OTHER = re.compile(r"[\u0590-\u0dff]")
+_ELSEWHERE = re.compile(r"[\u0400-\u04ff\u0590-\u0dff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 def signs_of(reading: Reading) -> list[int]:
@@ -89,7 +89,7 @@ def signs_of(reading: Reading) -> list[int]:
         "before": reading.turn.before,
     }
     found = [FIRST[name] + bisect_right(BINS[name], value) for name, value in numbers.items()]
-    found += [ASKS + place for place in concepts_in(reading.distinct, reading.lower)]
+    found += [ASKS + place for place in concepts_in(reading.distinct, reading.lower, reading.beyond)]
     found += [PLACE[name] for name in _plain(text, features)]
     return found
 
@@ -103,15 +103,11 @@ def _plain(text: str, features: Features) -> Iterator[str]:
     yield "end:question" if end in "?？؟" and end else "end:stop" if end in ".。!।！" and end else "end:else"
     if text[:1].islower():
         yield "start:lower"
-    if text.isascii():
+    if text.isascii() or not _ELSEWHERE.search(text):
         yield "script:latin"
     elif _EAST.search(text):
         yield "script:east"
-    elif _CYRILLIC.search(text):
-        yield "script:cyrillic"
-    elif _OTHER.search(text):
-        yield "script:other"
     else:
-        yield "script:latin"
+        yield "script:cyrillic" if _CYRILLIC.search(text) else "script:other"
     if features.foreign:
         yield "foreign"

@@ -47,7 +47,7 @@ async def copy(source: Database, target: Database, progress: Callable[[int], Non
     ``progress`` is told the number of rows of each page that is done. Sums are made in the target from the records that
     are new to it. Raises :class:`CopyDiffers`, and the databases' own errors.
     """
-    await months.make(target.engine, datetime.now(UTC), await months.found(source.engine))
+    await months.make_if_allowed(target.engine, datetime.now(UTC), await months.found(source.engine))
     done = []
     for table in metadata.sorted_tables:
         if table in _MADE_THERE:

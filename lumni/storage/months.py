@@ -37,6 +37,7 @@ LOCK_SECONDS = 5  # longest wait for running queries: behind a lock that is wait
 MOMENTS: dict[Table, str] = {requests: "created_at", task_classifications: "timestamp", model_selections: "timestamp"}
 """The tables that have a partition a month, and the columns that they go by."""
 _DEFAULT = sql.table("requests_default", sql.column("created_at", UTCDateTime))
+_MONTH = re.compile(r"y\d{4}m\d\d")
 _NAME = re.compile(rf"({'|'.join(table.name for table in MOMENTS)})_(y\d{{4}}m\d\d|default)")
 
 
@@ -81,18 +82,16 @@ async def make(engine: AsyncEngine, now: datetime, more: Iterable[datetime] = ()
         async with engine.begin() as connection:
             await _alone(connection)
             if month not in await _made(connection):
-                # Who writes waits here: who has chosen the default partition already would be refused.
-                names = ", ".join(table.name for table in MOMENTS)
-                await connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+                await _halt(connection)  # who has chosen the default partition already would be refused
                 for table, column in MOMENTS.items():
                     await _attach(connection, table.name, column, month)
     return len(missing)
 
 
-async def make_if_allowed(engine: AsyncEngine, now: datetime) -> None:
+async def make_if_allowed(engine: AsyncEngine, now: datetime, more: Iterable[datetime] = ()) -> None:
     """As ``make``; who may make no tables, or finds them busy, leaves it to others or for later."""
     try:
-        await make(engine, now)
+        await make(engine, now, more)
     except CONNECTION_ERRORS as error:
         kind = sqlstate(error) or type(error).__name__
         log.warning("partitions of coming months can't be made (%s): records go to the default one meanwhile", kind)
@@ -117,8 +116,9 @@ async def partitions(engine: AsyncEngine) -> list[Partition]:
         rows = {row[0]: row[1] for row in await connection.execute(number)}
         found = [(row[0], row[1]) for row in await connection.execute(sizes)]
     named = [(name.removeprefix("requests_"), rows.get(name, 0), size) for name, size in found]
-    months = [Partition(f"{name[1:5]}-{name[6:]}", number, size) for name, number, size in named if name != "default"]
-    rest = [Partition(None, number, size) for name, number, size in named if name == "default"]
+    mine = [one for one in named if _MONTH.fullmatch(one[0])]
+    months = [Partition(f"{name[1:5]}-{name[6:]}", number, size) for name, number, size in mine]
+    rest = [Partition(None, number, size) for name, number, size in named if not _MONTH.fullmatch(name)]
     return sorted(months, key=lambda one: one.month or "") + rest
 
 
@@ -132,6 +132,7 @@ async def prune(engine: AsyncEngine, before: datetime, act: Act) -> int:
     async with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             await _alone(connection)
+            await _halt(connection)  # a late record could leave its sums behind
         number = (await connection.execute(select(func.count()).select_from(requests).where(old))).scalar_one()
         await connection.execute(
             delete(feedback).where(feedback.c.request_id.in_(select(requests.c.request_id).where(old)))
@@ -182,6 +183,12 @@ async def _alone(connection: AsyncConnection) -> None:
     await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
 
 
+async def _halt(connection: AsyncConnection) -> None:
+    """Who writes records waits until the end of the transaction."""
+    names = ", ".join(table.name for table in MOMENTS)
+    await connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def _partition(table: str, month: datetime) -> str:
     return f"{table}_y{month.year:04}m{month.month:02}"
 
@@ -189,7 +196,7 @@ def _partition(table: str, month: datetime) -> str:
 async def _made(connection: AsyncConnection) -> set[datetime]:
     names = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'requests'::regclass")
     found = [name.removeprefix("requests_") for name in (await connection.execute(names)).scalars()]
-    return {datetime(int(name[1:5]), int(name[6:]), 1, tzinfo=UTC) for name in found if name != "default"}
+    return {datetime(int(name[1:5]), int(name[6:]), 1, tzinfo=UTC) for name in found if _MONTH.fullmatch(name)}
 
 
 async def _found(connection: AsyncConnection, table: FromClause) -> set[datetime]:

@@ -34,13 +34,37 @@ def test_a_text_comes_as_an_argument_or_from_standard_input(arguments: list[str]
     assert json.loads(done.stdout)["task_type"] == "fast"
 
 
-@pytest.mark.parametrize("line", ["[]", "{", "{}"])
-def test_a_broken_row_is_named_by_its_line(tmp_path: Path, line: str) -> None:
+BROKEN = (
+    *(b"[]", b"{", b"{}", b'{"prompt": 5}', b'{"prompt": NaN}', b'{"messages": []}', b'{"messages": "Hi!"}'),
+    *(b'{"prompt": "\xe4"}', b'{"prompt": ' + b"[" * 100_000),
+)
+
+
+@pytest.mark.parametrize("line", BROKEN, ids=lambda line: line[:20])
+def test_a_broken_row_is_named_by_its_line(tmp_path: Path, line: bytes) -> None:
+    """001-18: no JSON, another shape, another encoding, nested without end: one sentence, no traceback."""
     path = tmp_path / "rows.jsonl"
-    path.write_text(f"{json.dumps(ROWS[0])}\n{line}\n")
+    path.write_bytes(json.dumps(ROWS[0]).encode() + b"\n" + line + b"\n")
     done = CliRunner().invoke(app, ["classify", str(path)])
     assert done.exit_code == 1
     assert "line 2" in done.stderr
+
+
+def test_odd_rows_are_classified(tmp_path: Path) -> None:
+    """001-18: empty, lone surrogates, parts that aren't texts, tools, line separators, a byte order mark, CRLF."""
+    rows = [
+        {"prompt": ""},
+        {"prompt": "a\u2028b\x00"},
+        {"messages": [{"role": "user", "content": [5, None, {"type": "text", "text": 7}, "prove it"]}]},
+        {"messages": [{"role": "user", "content": None}, {"role": "tool"}, 5], "tools": [{"type": "function"}]},
+        {"messages": None, "prompt": "Hi!"},
+    ]
+    lines = [*(json.dumps(row, ensure_ascii=False) for row in rows), r'{"prompt": "\ud800"}', ""]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    done = CliRunner().invoke(app, ["classify", str(path)])
+    assert done.exit_code == 0, done.stderr
+    assert [json.loads(line).keys() for line in done.stdout.splitlines()] == [FIELDS] * 6
 
 
 def test_a_file_that_is_not_there_is_said_so() -> None:

@@ -30,6 +30,12 @@ def test_it_draws_the_choice_and_what_would_be_if(tmp_path: Path) -> None:
     assert "What if: still gemini-3.5-flash@gemini" in done.stdout
 
 
+def test_a_model_without_figures_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """001-09: nobody published anything of the lab's models; they are ranked, and the table says on what."""
+    assert "(unknown)" in explain(tmp_path, QUESTION).stdout
+    assert "(unknown)" not in explain(tmp_path, QUESTION, "--model", "gpt-oss-120b", GROQ_API_KEY="k").stdout
+
+
 def test_json_without_a_gateway_and_with_one_are_alike(tmp_path: Path) -> None:
     """000-32: and the gateway's own state counts there."""
     alone = json.loads(explain(tmp_path, QUESTION, "--json", "--quota", "lab-powerful=empty").stdout)

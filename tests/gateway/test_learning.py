@@ -94,7 +94,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 async def test_a_pair_is_blind_until_the_vote(cs1: Class) -> None:
-    """001-23: one answer of each tier, in either order, with nothing that says whose; the vote tells, once."""
+    """Issue 4: one answer of each tier, in either order, with nothing that says whose; the vote tells, once."""
     orders = set()
     for _ in range(40):
         pair = await cs1.pair("s0")
@@ -118,7 +118,7 @@ async def test_a_pair_is_blind_until_the_vote(cs1: Class) -> None:
 
 
 async def test_nobody_votes_on_anothers_pair(cs1: Class) -> None:
-    """001-23, 004-24: it looks as if there were none; a wrong choice is refused."""
+    """Issue 4, 004-24: it looks as if there were none; a wrong choice is refused."""
     pair = await cs1.pair("s0")
     assert (await cs1.vote("s1", pair, STRONG)).status_code == 404
     assert (await cs1.post("/v1/pairs/pair_none/vote", "s0", choice="a")).status_code == 404
@@ -126,7 +126,7 @@ async def test_nobody_votes_on_anothers_pair(cs1: Class) -> None:
 
 
 async def test_a_pair_needs_both_tiers_and_no_stream(cs1: Class) -> None:
-    """001-23: with one tier away there is nothing to compare, and a stream's pace would tell who writes."""
+    """Issue 4: with one tier away there is nothing to compare, and a stream's pace would tell who writes."""
     refused = await cs1.pair("s0", stream=True)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
     assert cs1.weak.calls["chat"] + cs1.strong.calls["chat"] == 0
@@ -137,7 +137,7 @@ async def test_a_pair_needs_both_tiers_and_no_stream(cs1: Class) -> None:
 
 
 async def test_both_answers_are_on_record_as_any_other(cs1: Class) -> None:
-    """001-23, 000-33: a pair is two requests of the one who asked, counted and recorded."""
+    """Issue 4, 000-33: a pair is two requests of the one who asked, counted and recorded."""
     await cs1.pair("s0")
     await cs1.stage.services.writer.flush()
     records = await cs1.stage.services.database.records.recent()
@@ -156,7 +156,7 @@ async def a_lesson(cs1: Class) -> None:
 
 
 async def test_a_class_teaches_and_the_gateway_obeys_at_once(cs1: Class, run: Any) -> None:
-    """001-23: figures before and after; nothing changes unless told to; audited, recorded, explained, and undone."""
+    """Issue 4: figures before and after; nothing changes unless told to; audited, recorded, explained, and undone."""
     question = "What is the 31st letter of the alphabet?"
     before = (await cs1.explained("s0", question))["classification"]
     assert before["calibration"] is None
@@ -215,7 +215,7 @@ async def until(cs1: Class, question: str, version: int) -> dict[str, Any]:
 
 
 async def test_a_course_ranks_by_its_own_weights(cs1: Class) -> None:
-    """001-18, 001-33: relative weights, scaled to 1, for that course alone; shown where the choice is explained."""
+    """001-50: relative weights, scaled to 1, for that course alone; shown where the choice is explained."""
     people = cs1.stage.services.people
     usual = (await cs1.explained("s0", "Hi!"))["weights"]
     await people.courses.change(LOCAL_ADMIN, "cs1", selection_weights={"benchmarkRanking": 1, "cost_efficiency": 3})
@@ -226,7 +226,7 @@ async def test_a_course_ranks_by_its_own_weights(cs1: Class) -> None:
 
 
 async def test_a_pair_in_an_exam_is_refused(cs1: Class) -> None:
-    """001-23: one model answers all then; nobody is called."""
+    """Issue 4: one model answers all then; nobody is called."""
     people, now = cs1.stage.services.people, cs1.stage.services.started_at
     ends = now.replace(year=now.year + 1)
     await people.exams.add(LOCAL_ADMIN, "cs1", starts_at=now, ends_at=ends, model="little")

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -113,6 +114,25 @@ async def test_while_a_class_asks_what_would_be_lost_is_used_first() -> None:
     assert isinstance(quota.clock, Clock)
     quota.clock.now += 120
     assert relieve(plan, quota, standings) is plan
+
+
+async def test_a_named_group_keeps_its_priorities_while_a_class_asks() -> None:
+    """000-22, 002-34: what would be lost is used first only among deployments of one priority."""
+    members = tuple(
+        replace(deployment(name, Limit("requests", MINUTE, 4), Limit("requests", HOUR, 100)), priority=priority)
+        for name, priority in (("a", 0), ("b", 1), ("c", 1))
+    )
+    quota = quota_of(*members)
+    for spent in members[:2]:
+        await begin(quota, spent)
+    standings = await quota.standings()
+    candidates = tuple(
+        Candidate(d, 1.0, {}, Facts(d.tier, priority=d.priority), strict=True, place=n) for n, d in enumerate(members)
+    )
+    for _ in range(10):
+        quota.traffic.asked(quota.clock())
+    relieved = relieve(Plan(Classification("fast", 1.0), candidates, "Because."), quota, standings)
+    assert [candidate.deployment.id for candidate in relieved.candidates] == ["a", "c", "b"]
 
 
 async def test_a_refusal_that_names_no_time_closes_the_pool_for_a_second_then_for_longer() -> None:

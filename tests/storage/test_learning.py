@@ -31,7 +31,7 @@ async def told(database: Database) -> dict[str, Told]:
 
 
 async def test_what_answers_told_is_read_back(database: Database) -> None:
-    """001-23: who asked, which tier answered, what was thought of it, and what the weights alone said."""
+    """Issue 4: who asked, which tier answered, what was thought of it, and what the weights alone said."""
     corrected = {**TASK, "weak_fails": 0.9, "calibration": {"course": "cs1", "version": 3, "weak_fails": 0.25}}
     plain, strong, fixed = answered(1), answered(2, "powerful", student=None, label="ben"), answered(3, task=corrected)
     await database.records.add([plain, strong, fixed])
@@ -45,7 +45,7 @@ async def test_what_answers_told_is_read_back(database: Database) -> None:
 
 
 async def test_what_tells_nothing_is_not_read(database: Database) -> None:
-    """001-23: other courses', unanswered, unclassified, forgotten owners', old ones, and of older versions."""
+    """Issue 4: other courses', unanswered, unclassified, forgotten owners', old ones, and of older versions."""
     await database.records.add(
         [
             answered(1, course="cs2"),
@@ -68,7 +68,7 @@ async def test_what_tells_nothing_is_not_read(database: Database) -> None:
 async def test_a_vote_is_read_as_the_tier_that_was_better(
     database: Database, choice: Any, first: Any, meant: str
 ) -> None:
-    """001-23: whatever the order was; the first vote stays."""
+    """Issue 4: whatever the order was; the first vote stays."""
     await database.records.add([answered(1, surface="pairs"), answered(2, "powerful", surface="pairs")])
     pair = BlindPair("pair-1", START, "req-00000001", "req-00000002", first)
     await database.learning.add_pair(pair)
@@ -84,7 +84,7 @@ async def test_a_vote_is_read_as_the_tier_that_was_better(
 
 
 async def test_the_last_version_of_a_calibration_holds(database: Database) -> None:
-    """001-23: versions are kept, one of a number; every process hears of it by the version of the tables."""
+    """Issue 4: versions are kept, one of a number; every process hears of it by the version of the tables."""
     await database.people.add_course(Course("cs1", "cs1", START, selection_weights={"cost_efficiency": 1.0}))
     before = await database.people.version()
     made = [Calibration("cs1", n, START, "local", "w-1", 1.0 + n, -0.5, {"votes": n}) for n in (1, 2)]
