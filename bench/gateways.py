@@ -93,6 +93,15 @@ class LumniTranslated(Lumni):
     more: ClassVar = "\n    model_info: {lane: translated}"
 
 
+class LumniCached(Lumni):
+    """With the response cache in memory: all answers but the first of each kind are hits."""
+
+    name = "lumni-cached"
+
+    def environ(self, port: int, provider: str) -> dict[str, str]:
+        return {**super().environ(port, provider), "CACHE_ENABLED": "true"}
+
+
 class LumniShared(Lumni):
     """With its limits in Redis (a Valkey) and its records in PostgreSQL, whose own CPU is not counted."""
 

@@ -26,14 +26,14 @@ from rich.console import Console
 
 from bench import machine, rounds, tools
 from bench.figures import figures
-from bench.gateways import Gateway, Lumni, LumniShared, LumniTranslated, LumniTwice, NotHere
+from bench.gateways import Gateway, Lumni, LumniCached, LumniShared, LumniTranslated, LumniTwice, NotHere
 from bench.loads import PACE_MS
 from bench.report import Report
 from bench.rivals import Ferrogw, LiteLLMProxy, Portkey, Rolter
 from bench.targets import NotStarted, Target, start_provider
 
 GATEWAYS: tuple[type[Gateway], ...] = (
-    Lumni, LumniShared, LumniTranslated, LumniTwice, LiteLLMProxy, Portkey, Ferrogw, Rolter,
+    Lumni, LumniCached, LumniShared, LumniTranslated, LumniTwice, LiteLLMProxy, Portkey, Ferrogw, Rolter,
 )  # fmt: skip
 USUAL = ("lumni", "lumni-translated", "litellm-proxy", "portkey", "ferrogw", "rolter")
 RESULTS = Path(__file__).parent / "results"

@@ -17,6 +17,7 @@ from lumni.types import CacheControl, ChatRequest, Json, Principal, Usage
 
 LARGEST = 256 * 1024  # bytes of an answer that is kept
 PREFIX = "lumni:answer:"
+MOST_SCOPES = 10_000  # courses whose digest is remembered
 # What a body may hold that no model hears of, or that only says how the answer is sent.
 UNHEARD = frozenset({
     "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "store", "stream",
@@ -128,6 +129,7 @@ class ResponseCache:
         self._clock = clock
         self._epoch = 0
         self._flights: dict[str, asyncio.Future[Kept | None]] = {}
+        self._prefixes: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -254,7 +256,11 @@ class ResponseCache:
         return kept
 
     def _prefix(self, scope: str) -> str:
-        return f"{PREFIX}{self._digest(scope, b'', 8).hex()}:"
+        if (known := self._prefixes.get(scope)) is None:
+            if len(self._prefixes) >= MOST_SCOPES:
+                self._prefixes.clear()
+            known = self._prefixes[scope] = f"{PREFIX}{self._digest(scope, b'', 8).hex()}:"
+        return known
 
     def _digest(self, scope: str, text: bytes, size: int) -> bytes:
         spelled = scope.encode("utf-8", "surrogatepass")

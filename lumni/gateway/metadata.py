@@ -137,4 +137,7 @@ def kept_headers(kept: Kept, age: int) -> dict[str, str]:
 
 
 def _spelled(values: dict[str, str]) -> dict[str, str]:
-    return {name: quote(value, safe=_VISIBLE) for name, value in values.items()}
+    return {
+        name: value if value.isascii() and value.isprintable() else quote(value, safe=_VISIBLE)
+        for name, value in values.items()
+    }

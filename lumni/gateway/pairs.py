@@ -27,8 +27,10 @@ STREAMED = ("stream", "stream_options", "n")
 
 
 class _Answer(NamedTuple):
+    """``tier`` is ``None`` for a kept answer of a deployment that is no longer there."""
+
     request_id: str
-    tier: TaskType
+    tier: TaskType | None
     message: Json
 
 
@@ -109,8 +111,8 @@ class Pairs:
             metadata_in_body=False,
         )
         reply = await self._pipeline.complete(asked, principal)
-        answered = self._catalogue.by_id[unquote(reply.headers["x-lumni-deployment"])]
-        return _Answer(asked.request_id, answered.tier, _message(reply))
+        answered = self._catalogue.by_id.get(unquote(reply.headers["x-lumni-deployment"]))
+        return _Answer(asked.request_id, answered.tier if answered else None, _message(reply))
 
 
 def _message(reply: Reply) -> Json:

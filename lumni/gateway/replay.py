@@ -1,13 +1,18 @@
 """A whole answer as a stream, and a stream as a whole answer: what was asked the one way may be answered the other."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+import json
+import re
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from lumni import sse
 from lumni.gateway.reply import Reply
 from lumni.types import ChatRequest, Json
 
-PIECE = 64  # characters of a replayed chunk: as long as a few words
+_PIECE = re.compile(r"\s*\S{1,24}|\s+")  # a word with what is before it, about as models stream them
+_MARK = "\ue000"  # stands for a text, to find its place in a written chunk
 _HEAD = ("id", "created", "model", "system_fingerprint", "service_tier")
 _ROLE = {"role": "assistant", "content": "", "refusal": None}
 
@@ -20,46 +25,58 @@ def reply(body: Json, request: ChatRequest, metadata: Json, headers: Mapping[str
     """The whole answer ``body`` as the client wants it; ``metadata`` is its ``lumni`` object."""
     if not request.stream:
         return Reply(headers, body={**body, "lumni": metadata} if request.metadata_in_body else body)
-    written = list(chunks(body, usage_asked=request.include_usage))
-    if request.metadata_in_body:
-        written[-1] = {**written[-1], "lumni": metadata}
-    return Reply(headers, events=_at_once(b"".join(map(sse.event, written))))
+    closing = {"lumni": metadata} if request.metadata_in_body else {}
+    return Reply(headers, events=_at_once(events(body, closing, usage_asked=request.include_usage)))
 
 
 async def _at_once(events: bytes) -> AsyncGenerator[bytes]:
     yield events
 
 
-def chunks(body: Json, *, usage_asked: bool) -> Iterator[Json]:
-    """OpenAI's chunks of a ``chat.completion``: for each choice the role, what it says and the finish; then usage.
+def events(body: Json, closing: Json, *, usage_asked: bool) -> bytes:
+    """A ``chat.completion`` as OpenAI's chunks: for each choice the role, what it says and the finish; then usage.
 
     ``usage_asked``: the client asked for usage; OpenAI then puts ``"usage": null`` into every chunk but the last.
+    ``closing`` joins the last one.
     """
     head: Json = {name: body[name] for name in _HEAD if name in body} | {"object": "chat.completion.chunk"}
     tail: Json = {"usage": None} if usage_asked else {}
+    written: list[bytes] = []
+    last: Json = {}
     for choice in body["choices"]:
         index, logs = choice["index"], choice.get("logprobs")
-        for delta in (_ROLE, *_deltas(choice["message"], whole=bool(logs))):
-            said = logs if delta.keys() & {"content", "refusal"} and delta is not _ROLE else None
-            shown = {"index": index, "delta": delta, "logprobs": said, "finish_reason": None}
-            yield {**head, "choices": [shown], **tail}
-        finish = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
-        yield {**head, "choices": [finish], **tail}
+
+        def chunk(delta: Json, logs: Json | None = None, reason: str | None = None, index: int = index) -> Json:
+            said = {"index": index, "delta": delta, "logprobs": logs, "finish_reason": reason}
+            return {**head, "choices": [said], **tail}
+
+        if last:
+            written.append(sse.event(last))
+        written.append(sse.event(chunk(_ROLE)))
+        for name, value in choice["message"].items():
+            if name in ("role", "tool_calls") or value in (None, "", []):
+                continue
+            if isinstance(value, str) and not logs:
+                written.append(_in_pieces(chunk({name: _MARK}), value))
+            else:  # each token's probability belongs to the text
+                written.append(sse.event(chunk({name: value}, logs if name in ("content", "refusal") else None)))
+        for place, call in enumerate(choice["message"].get("tool_calls") or ()):
+            written.append(sse.event(chunk({"tool_calls": [{"index": place, **call}]})))
+        last = chunk({}, None, choice["finish_reason"])
     if usage_asked:
-        yield {**head, "choices": [], "usage": body["usage"]}
+        written.append(sse.event(last))
+        last = {**head, "choices": [], "usage": body["usage"]}
+    return b"".join([*written, sse.event({**last, **closing})])
 
 
-def _deltas(message: Json, *, whole: bool) -> Iterator[Json]:
-    """Texts in pieces, or ``whole`` where each token's probability belongs to them; each tool call in one."""
-    for name, value in message.items():
-        if name in ("role", "tool_calls") or value in (None, "", []):
-            continue
-        if isinstance(value, str) and not whole:
-            yield from ({name: value[start : start + PIECE]} for start in range(0, len(value), PIECE))
-        else:
-            yield {name: value}
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        yield {"tool_calls": [{"index": index, **call}]}
+def _in_pieces(chunk: Json, text: str) -> bytes:
+    """Events like ``chunk``, with one piece of ``text`` each at the mark's place."""
+    before, _, after = sse.event(chunk).rpartition(orjson.dumps(_MARK))
+    pieces = _PIECE.findall(text)
+    try:
+        return b"".join([before + orjson.dumps(piece) + after for piece in pieces])
+    except TypeError:  # half a surrogate pair
+        return b"".join([before + json.dumps(piece).encode() + after for piece in pieces])
 
 
 def assemble(chunks: Iterable[Json], usage: Json) -> Json:

@@ -38,11 +38,12 @@ class Card:
     _refused_at: datetime | None = None
 
     def add(self, record: RequestRecord) -> None:
-        tokens = record.prompt_tokens + record.completion_tokens
+        tokens = 0 if record.cached else record.prompt_tokens + record.completion_tokens
         self.requests += 1
         self.tokens += tokens
-        self.list_cost += record.list_cost or 0
-        self.billed_cost += record.billed_cost or 0
+        if not record.cached:  # what all share gave nothing for it
+            self.list_cost += record.list_cost or 0
+            self.billed_cost += record.billed_cost or 0
         self.unpriced += record.list_cost is None and tokens > 0
         self.cache_hits += record.cached
         self.provider_cached_tokens += record.cached_tokens

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,13 @@ def lane(request: pytest.FixtureRequest) -> str:
 
 @asynccontextmanager
 async def cached(directory: Path, *entries: str, **settings: Any) -> AsyncIterator[Stage]:
-    given = {"max_requests_per_minute": 0, "max_requests_per_hour": 0, "cache_enabled": True, **settings}
+    given = {
+        "max_requests_per_minute": 0,
+        "max_requests_per_hour": 0,
+        "cache_enabled": True,
+        "request_timeout": 900.0,
+        **settings,
+    }
     async with stage(directory, model_list(*entries), **given) as made:
         yield made
 
@@ -255,15 +262,15 @@ async def test_clients_say_what_they_want(tmp_path: Path) -> None:
 
 async def test_ages_are_told_and_bounded(tmp_path: Path) -> None:
     """003-30: an answer is kept for ``cache_ttl_seconds``; ``age`` says since when, ``max-age`` bounds it."""
-    async with provider() as made, cached(tmp_path, entry(made.base, "relay"), cache_ttl_seconds=100) as here:
+    async with provider() as made, cached(tmp_path, entry(made.base, "relay"), cache_ttl_seconds=10_000) as here:
         cache, now = here.services.pipeline.cache, 1_000_000.0
         cache._clock = lambda: now
         await ask(here)
-        now += 60.9
-        assert (await ask(here)).headers["age"] == "60"
-        assert state(await ask(here, headers={"cache-control": "max-age=30"})) == (200, "miss")  # and it is new again
+        now += 6000.9
+        assert (await ask(here)).headers["age"] == "6000"
+        assert state(await ask(here, headers={"cache-control": "max-age=3000"})) == (200, "miss")  # and it is new again
         assert (await ask(here)).headers["age"] == "0"
-        now += 101
+        now += 10_001
         assert state(await ask(here)) == (200, "miss")
 
 
@@ -342,3 +349,50 @@ async def _hang_up(here: Stage) -> None:
     assert reply.events is not None
     await anext(reply.events)
     await reply.events.aclose()
+
+
+async def test_who_takes_part_in_an_experiment_passes_the_cache_by(tmp_path: Path) -> None:
+    """000-62, 001-28: variants are compared by answers of their own, so each of them is a new one."""
+    experiment = {"models": ["all"], "variants": [{"name": "one", "model": "all"}, {"name": "two", "model": "all"}]}
+    async with provider() as made, cached(tmp_path, entry(made.base, "relay"), experiments={"e": experiment}) as here:
+        answers = [await ask(here), await ask(here)]
+        assert [state(answer) for answer in answers] == [(200, "bypass")] * 2
+        assert answers[0].headers["x-lumni-variant"]
+        assert made.calls["chat"] == 2
+        assert here.services.pipeline.cache.counts.bypasses == 2
+
+
+async def test_an_answer_that_a_budget_cut_short_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """003-14: the next student has more left, and must not get half an answer for it."""
+
+    class Scarce:
+        tokens = 5
+
+        def bound(self, request: ChatRequest) -> ChatRequest:
+            return replace(request, body={**request.body, "max_tokens": self.tokens})
+
+        def settle(self, record: object) -> None:
+            pass
+
+    async def scarce(_: object, __: object, candidates: object) -> tuple[Scarce, object]:
+        return Scarce(), candidates
+
+    async with provider() as made, cached(tmp_path, entry(made.base, "relay")) as here:
+        with monkeypatch.context() as patched:
+            patched.setattr(here.services.pipeline.budgets, "reserve", scarce)
+            first = await ask(here)
+            assert (state(first), first.headers["x-lumni-max-tokens"]) == ((200, "miss"), "5")
+        assert state(await ask(here)) == (200, "miss")
+        assert state(await ask(here)) == (200, "hit")
+        assert [body.get("max_tokens") for body in made.bodies] == [5, None]
+
+
+async def test_an_answer_of_somebodys_own_account_is_not_kept(tmp_path: Path) -> None:
+    """000-61: a personal account serves its owner, and nobody else by way of the cache."""
+    async with provider() as made:
+        listed = entry(made.base, "relay").replace("{id: d,", "{id: d, account: hers,")
+        settings = {"accounts": {"hers": {"terms": "personal", "owner": "ada"}}}
+        async with cached(tmp_path, listed, **settings) as here:
+            answers = [await ask(here), await ask(here)]
+            assert [state(answer) for answer in answers] == [(200, "miss")] * 2
+            assert here.services.catalogue.enabled[0].terms.kind == "personal"

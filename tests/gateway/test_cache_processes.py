@@ -19,6 +19,7 @@ QUESTION = [{"role": "user", "content": "What is a generator?"}]
 ENVIRON = {
     "CACHE_TYPE": "redis",
     "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "REQUEST_TIMEOUT": "600",
     "MAX_REQUESTS_PER_MINUTE": "0",
     "MAX_REQUESTS_PER_HOUR": "0",
     "DEFAULT_RATE_LIMIT_CAPACITY": "0",
