@@ -33,7 +33,7 @@ class RecordWriter:
         *,
         queue: LineQueue | None = None,
         batch: int = 500,
-        interval: float = 0.05,
+        interval: float = 0.25,
         attempt_timeout: float = 30.0,
         close_timeout: float = 10.0,
     ) -> None:
