@@ -16,6 +16,7 @@ ASK = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 FILLED = {
     "course": "cs1", "student": "s-1", "key": "k-1", "assignment": "hw-1", "exam": "e-1", "budget": "b-1",
     "request_id": "req_1", "user_id": "ada", "user": "ada", "model": "auto", "provider": "groq",
+    "pair_id": "pair_1",
 }  # fmt: skip
 DAY = {"starts_at": "2026-09-01T08:00:00Z", "ends_at": "2026-09-01T10:00:00Z"}
 BODIES: dict[str, dict[str, Any]] = {
@@ -36,11 +37,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "topUpBudget": {"amount": "1"},
     "resetBudget": {},
     "giveFeedback": {"request_id": "req_1", "value": 1},
+    "votePair": {"choice": "a"},
+    "changeSettings": {"classify_tasks": True},
 }
 NEED_NO_DATABASE = {
     "createChatCompletion", "createCompletion", "listModels", "getModel", "listProviders", "listQuota", "getRateLimit",
     "getCircuitBreaker", "resetCircuitBreaker", "explain", "myBudgets", "receiptKey", "health", "healthReport", "ready",
-    "metrics", "metricsSummary",
+    "metrics", "metricsSummary", "cacheStats",
 }  # fmt: skip
 
 
