@@ -1,5 +1,6 @@
 """Settings that admins change while the gateway runs, in place of what the sources of configuration say."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lumni.errors import InvalidRequest, NotFound
+from lumni.errors import InvalidRequest, LumniError, NotFound
 from lumni.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 CHANGEABLE = (
     "routing_strategy",
@@ -52,6 +55,13 @@ def plain(settings: Settings, name: str) -> Any:
 
 
 def effective(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings as they are with ``changes``, which were checked."""
-    changed = Settings.model_validate(dict(changes))
-    return settings.model_copy(update={name: getattr(changed, name) for name in changes})
+    """The settings as they are with ``changes``. What this version can't read is left out, and told: a change that
+    another one took keeps no gateway from starting."""
+    known = {}
+    for name, value in changes.items():
+        try:
+            known[name] = checked(name, value)
+        except LumniError as error:
+            logger.warning("the changed setting %s is left out: %s", name, error)
+    changed = Settings.model_validate(known)
+    return settings.model_copy(update={name: getattr(changed, name) for name in known})

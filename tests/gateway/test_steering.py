@@ -1,7 +1,8 @@
 """Settings that admins change while the gateway runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lumni.gateway.quotas import make_quota
 from lumni.gateway.steering import Steering
 from lumni.people.settings import SettingsDesk
 from lumni.quota.memory import MemoryStore
-from lumni.runtime import CHANGEABLE
+from lumni.runtime import CHANGEABLE, Changed
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.types import Principal
@@ -116,7 +117,7 @@ async def test_only_admins_see_and_change_them(lumni: Stage) -> None:
 
 
 async def test_another_process_follows_also_after_a_restart(database_url: str) -> None:
-    """004-40, 000-38: on either database; an error of the database changes nothing."""
+    """004-40, 000-38: on either database."""
     settings = Settings(database_url=database_url)
     database = await Database.open(settings)
 
@@ -127,8 +128,6 @@ async def test_another_process_follows_also_after_a_restart(database_url: str) -
 
     class Log:
         async def done(self, *_: object, **__: object) -> None: ...
-
-    from datetime import UTC, datetime
 
     desk = SettingsDesk(database.settings, lambda: datetime.now(UTC), lambda _: (), Log())  # type: ignore[arg-type]
     steering, planner = process()
@@ -148,3 +147,32 @@ async def test_another_process_follows_also_after_a_restart(database_url: str) -
     finally:
         await steering.close()
         await database.close()
+
+
+async def test_what_cannot_be_read_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """004-40: neither a value of another version, with which a gateway starts all the same, nor an outage."""
+    stored = [
+        Changed(name, value, datetime.now(UTC), "k")
+        for name, value in (("routing_strategy", "of-tomorrow"), ("unheard_of", 1), ("classify_tasks", False))
+    ]
+    away = False
+
+    async def read() -> Sequence[Changed]:
+        if away:
+            raise OSError("away")
+        return stored
+
+    settings = Settings()
+    quota = make_quota(settings, catalogue(), MemoryStore())
+    planner = Planner(catalogue(), quota)
+    steering = Steering(settings, read, planner, quota)
+    await steering.start()
+    try:
+        assert (planner.switches.strategy, planner.switches.classifying) == ("auto", "never")
+        assert [name in caplog.text for name in ("routing_strategy", "unheard_of")] == [True, True]
+        away = True
+        with pytest.raises(OSError, match="away"):
+            await steering.refresh()
+        assert planner.switches.classifying == "never"
+    finally:
+        await steering.close()
