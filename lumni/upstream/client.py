@@ -12,7 +12,7 @@ from lumni import sse
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.errors import LumniError
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Lane, Trace, Usage
+from lumni.types import Attempt, ChatRequest, Json, Lane, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
@@ -110,7 +110,7 @@ class Upstream:
         async def attempt(deployment: Deployment, seconds: float) -> WholeAnswer | ProviderStream:
             lane = lanes[deployment.id] = self.lane(request, deployment)
             carrier = self._relay if lane == "relay" else self._translated
-            params = _traced(self._params.get(deployment.id) or await self._ask_params(deployment), request.trace)
+            params = self._params.get(deployment.id) or await self._ask_params(deployment)
             if request.stream:
                 return await carrier.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
             return await carrier.complete(request, deployment, params, seconds)
@@ -123,13 +123,6 @@ class Upstream:
         params: Mapping[str, Any] = chosen["litellm_params"]
         self._params[deployment.id] = params
         return params
-
-
-def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
-    """With the request's place in its trace, for a provider that is part of it."""
-    if trace is None:
-        return params
-    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 async def _warm_up(litellm: Any) -> None:
@@ -155,6 +148,7 @@ class ResumingStream:
         self._stream = stream
         self._gate = gate
         self._trail = trail
+        self._rest: AsyncIterator[bytes] | None = None  # of the second answer
 
     @property
     def usage(self) -> Usage:
@@ -176,17 +170,19 @@ class ResumingStream:
     def resumed(self) -> bool:
         return self._stream is not self._shaped
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> "ResumingStream":
         """The answer's events. Raises :class:`AttemptFailed` when the stream broke off for good."""
-        first = self._stream
-        try:
-            async for events in first:
-                yield events
-        except AttemptFailed as cut:
-            await first.aclose()
-            await self._fell(cut.failure)
-            async for events in self._resume(first, cut):
-                yield events
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._rest is None:
+            try:
+                return await anext(self._shaped)
+            except AttemptFailed as cut:
+                await self._shaped.aclose()
+                await self._fell(cut.failure)
+                self._rest = self._resume(self._shaped, cut)
+        return await anext(self._rest)
 
     async def _resume(self, first: ProviderStream, cut: AttemptFailed) -> AsyncIterator[bytes]:
         try:
