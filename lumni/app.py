@@ -8,6 +8,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from lumni import __version__
 from lumni.api import (
     cache,
+    calibrations,
     chat,
     claim,
     completion,
@@ -45,8 +46,8 @@ def create_app(services: Services) -> Gate:
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
     for surface in (
-        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, settings, claim, usage,
-        receipts, cache, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, calibrations, settings, claim,
+        usage, receipts, cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)
