@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
+from secrets import token_hex
 from typing import Any
 
 from lumni.quota.clockwork import POOL_BLOCK_MS, milliseconds, milliseconds_up
@@ -33,7 +34,7 @@ class MemoryStore:
         self._pools: dict[str, PoolState] = {}
         self._wakes: list[Wake] = []
         self._calls = 0
-        self._names = map(str, count())
+        self._names = map(f"{token_hex(4)}-{{}}".format, count())  # no other store's, before a restart or after
 
     async def reserve(self, draws: Sequence[Draw], now: float, *, lease: float) -> Granted | Refused:
         now_ms = milliseconds(now)
