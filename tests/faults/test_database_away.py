@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "giveFeedback": {"request_id": "req_1", "value": 1},
     "votePair": {"choice": "a"},
     "changeSettings": {"classify_tasks": True},
+    "addCalibration": {},
+    "revertCalibration": {"version": 0},
 }
 NEED_NO_DATABASE = {
     "createChatCompletion", "createCompletion", "listModels", "getModel", "listProviders", "listQuota", "getRateLimit",
