@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lumni.api import errors
-from lumni.api.visit import Header, Visit
+from lumni.api.exchange import Header
+from lumni.api.visit import Visit
 from lumni.errors import AuthenticationFailed, HeadersTooLarge, LumniError
 from lumni.services import Services
 

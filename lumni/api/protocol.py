@@ -106,6 +106,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._advanced, self._in_head, self._whole = True, True, True
         self._stop_lingering()
         super().on_message_complete()
+        if not self.pipeline:  # a long body may have paused it; but who leaves is noticed by reading only
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

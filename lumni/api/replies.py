@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lumni import sse
+from lumni.api.exchange import Header
 from lumni.api.presence import while_wanted
-from lumni.api.visit import Header, Visit
+from lumni.api.visit import Visit
 from lumni.errors import InternalError, LumniError, ShuttingDown
 from lumni.gateway.reply import Reply
 

@@ -10,13 +10,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from lumni.api.exchange import Header
 from lumni.api.presence import Presence
 from lumni.api.wire import new_request_id
 from lumni.errors import AuthenticationFailed, RequestTooLarge
 from lumni.services import Services
 from lumni.types import Principal
 
-Header = tuple[bytes, bytes]
 _CLIENT_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 

@@ -2,16 +2,25 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from httpx import ASGITransport, AsyncClient
 from starlette.requests import ClientDisconnect
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.server import ServerState
 
 from lumni.api.exchange import Exchange
 from lumni.api.presence import Presence, while_wanted
-from lumni.errors import ShuttingDown
+from lumni.api.protocol import BoundedProtocol
+from lumni.app import create_app
+from lumni.errors import LumniError, ShuttingDown
 from lumni.gateway.drain import Drain
+from lumni.people.keyring import Keyring
+from lumni.services import Services
+from lumni.settings import Settings
 
 DATE = (b"date", b"Sun, 22 Nov 2026 00:00:00 GMT")
 
@@ -117,6 +126,75 @@ async def test_nothing_is_written_out_of_turn() -> None:
     await served.send(body(b""))
     with pytest.raises(RuntimeError, match="out of turn"):
         await served.send(body(b""))
+
+
+class Wire(Socket):
+    """What a protocol needs of a transport besides."""
+
+    reading = True
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+async def test_who_sends_a_long_body_is_heard_leaving_too() -> None:
+    """003-34: once the request is whole, the socket is read again, however much of it came at once."""
+    told: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        """Reads the body, then waits for ever."""
+        while (message := await receive())["more_body"]:
+            told.append(len(message["body"]))
+        told.append(len(message["body"]))
+        presence = scope["extensions"][Presence.EXTENSION]
+        try:
+            await while_wanted(presence, Drain(), asyncio.Event().wait())
+        except ClientDisconnect:
+            told.append("left")
+
+    state, wire = ServerState(), cast("Any", Wire())
+    protocol = BoundedProtocol(Config(app, log_config=None, lifespan="off", ws="none"), state, {})
+    protocol.connection_made(wire)
+    size = 4 * HIGH_WATER_LIMIT
+    protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (size + 1))
+    await asyncio.sleep(0)
+    protocol.data_received(b"x")
+    while not told:
+        await asyncio.sleep(0)
+    protocol.data_received(b"y" * size)
+    assert wire.reading
+    while told != [1, size]:
+        await asyncio.sleep(0)
+    assert wire.reading
+    protocol.connection_lost(None)
+    await asyncio.wait(set(state.tasks))
+    assert told == [1, size, "left"]
+
+
+async def test_behind_a_proxy_the_clients_own_address_counts() -> None:
+    """000-60: limits of claims are those of who asks, not of the proxy; only a proxy on this machine is believed."""
+    heard: list[str] = []
+
+    async def claim(code: str, email: str, address: str) -> None:
+        heard.append(address)
+        raise LumniError("not now")
+
+    people = SimpleNamespace(claims=SimpleNamespace(claim=claim))
+    app = create_app(cast("Services", SimpleNamespace(settings=Settings(), keyring=Keyring(""), people=people)))
+    for peer in ("127.0.0.1", "198.51.100.7"):
+        transport = ASGITransport(cast("Any", app), client=(peer, 1))
+        async with AsyncClient(transport=transport, base_url="http://lumni") as client:
+            await client.post("/claim", data={"code": "c", "email": "e"}, headers={"x-forwarded-for": "203.0.113.9"})
+    assert heard == ["203.0.113.9", "198.51.100.7"]
 
 
 class Work:
