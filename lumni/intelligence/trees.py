@@ -33,7 +33,7 @@ class Trees:
     scale: float
 
 
-class Verdict(NamedTuple):
+class Sums(NamedTuple):
     """What two sums of trees say of a turn. ``usual`` and ``parts``, one for each of ``NAMED``, add up to the first."""
 
     first: float
@@ -55,7 +55,7 @@ class Pair:
         self._tests, self._nodes = np.arange(count) * TESTS, np.arange(count) * NODES
         self._usual = float(self._values.reshape(-1, NODES)[: self._border, 0].sum())
 
-    def ask(self, levels: NDArray[np.uint8]) -> Verdict:
+    def ask(self, levels: NDArray[np.uint8]) -> Sums:
         """What they say of a turn with ``levels``."""
         border = self._border
         passed = (levels[self._columns] > self._cuts).view(np.uint8).ravel()
@@ -67,7 +67,7 @@ class Pair:
         groups = self._groups[(paths[:-1] + self._tests)[:, :border]]
         changes = np.diff(values[:, :border], axis=0)
         parts = np.bincount(groups.ravel(), changes.ravel(), len(NAMED)).astype(np.float64)
-        return Verdict(float(values[-1, :border].sum()), float(values[-1, border:].sum()), self._usual, parts)
+        return Sums(float(values[-1, :border].sum()), float(values[-1, border:].sum()), self._usual, parts)
 
 
 def levels_of(places: NDArray[np.intp]) -> NDArray[np.uint8]:

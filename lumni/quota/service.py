@@ -51,16 +51,21 @@ class Quota:
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
     _standings: Standings = field(init=False)
-    _stood_by: Mapping[str, tuple[WindowState, ...]] | None = None  # what was seen for them, while no breaker is open
+    _stood_by: tuple[Mapping[str, tuple[WindowState, ...]], frozenset[str]] | None = None  # seen, and out of order then
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def standings(self) -> Standings:
-        """How each enabled deployment stands, quotas as of the last second: the same object while nothing changes."""
-        seen, calm = await self._glance(), self.breakers.all_closed
-        if seen is not self._stood_by or not calm:
-            found = {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+        """How each enabled deployment stands, quotas as of the last second, and what is out of order as of now.
+
+        The same object while nothing changes.
+        """
+        seen, broken = await self._glance(), self._broken()
+        if self._stood_by is None or seen is not self._stood_by[0] or broken.keys() != self._stood_by[1]:
+            found = {d.id: self._dated(d.id, self._standing(d.id, seen, broken)) for d in self.catalogue.enabled}
             self._standings = Standings(found, self.pools)
-            self._stood_by = seen if calm else None
+            self._stood_by = seen, frozenset(broken)
+        elif broken:
+            self._standings = self._standings.retold(broken)
         return self._standings
 
     def pressed(self, standings: Standings, need: Amounts) -> bool:
@@ -175,10 +180,18 @@ class Quota:
             self._states[id_] = standing.state, since
         return standing._replace(since=since)
 
-    def _standing(self, id_: str, seen: Mapping[str, tuple[WindowState, ...]]) -> Standing:
+    def _broken(self) -> dict[str, tuple[str, float]]:
+        """What can't be called now: why, and for how many seconds."""
+        if self.breakers.all_closed:
+            return {}
+        return {d.id: broken for d in self.catalogue.enabled if (broken := self.breakers.blocked(d.id))}
+
+    def _standing(
+        self, id_: str, seen: Mapping[str, tuple[WindowState, ...]], broken: Mapping[str, tuple[str, float]]
+    ) -> Standing:
         windows = tuple(row for pool in self.pools.of(id_) for row in seen.get(pool.id, ()))
-        if broken := self.breakers.blocked(id_):
-            return Standing(0.0, broken[0], broken[1], windows)
+        if id_ in broken:
+            return Standing(0.0, *broken[id_], windows)
         return Standing(headroom(windows, ONE_REQUEST), windows=windows)
 
 

@@ -1,12 +1,14 @@
 """The translated lane: one attempt at one deployment through ``litellm.acompletion``."""
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from lumni.catalogue.model import Deployment
-from lumni.types import ChatRequest, Outcome
+from lumni.types import ChatRequest, Outcome, Trace
 from lumni.upstream import failures, normalise, parameters
 from lumni.upstream.answer import WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
@@ -26,6 +28,16 @@ class TranslatedLane:
         self._litellm = litellm
         self._supported = supported
         self._refusals = refusals
+        self._warm: asyncio.Future[None] | None = None
+
+    async def warm_up(self) -> None:
+        """Load what LiteLLM's first answer and first stream would, once: up to 50 MiB and a second of work.
+
+        Most of that is done in a thread, so that others are served meanwhile. One that only relays needs none of it.
+        """
+        if self._warm is None:
+            self._warm = asyncio.ensure_future(_warm_up(self._litellm))
+        await asyncio.shield(self._warm)
 
     async def complete(
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
@@ -68,7 +80,9 @@ class TranslatedLane:
         return stream
 
     async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
+        await self.warm_up()
         provider, supported = deployment.model.split("/", 1)[0], self._supported.by(deployment)
+        params = _traced(params, request.trace)
 
         async def ask(refused: frozenset[str]) -> Any:
             arguments = parameters.for_deployment(request.body, supported, refused, provider)
@@ -79,6 +93,19 @@ class TranslatedLane:
                 raise AttemptFailed(failures.read(error, failures.secrets_in(params))) from error
 
         return await self._refusals.spare(request, deployment, ask)
+
+
+async def _warm_up(litellm: Any) -> None:
+    await asyncio.to_thread(_import_rest)
+    call = {"model": "lumni-lab/echo", "messages": [{"role": "user", "content": "warm up"}]}
+    await litellm.acompletion(**call)
+    async for _ in await litellm.acompletion(**call, stream=True):
+        pass
+
+
+def _import_rest() -> None:
+    import_module("openai.resources")
+    import_module("litellm.main").encoding  # noqa: B018  (made when it is first asked for)
 
 
 class TranslatedStream(ProviderStream):
@@ -97,9 +124,10 @@ class TranslatedStream(ProviderStream):
         with suppress(Exception):
             await self._wrapper.aclose()
 
-    async def _read(self) -> bytes:
+    async def _read(self, due: float) -> bytes:
         try:
-            chunk = await anext(self._wrapper)
+            async with asyncio.timeout_at(None if due == math.inf else due):
+                chunk = await anext(self._wrapper)
         except StopAsyncIteration:
             self._end(self._tap.reasons())
             return b""
@@ -107,6 +135,13 @@ class TranslatedStream(ProviderStream):
         if dumped.get("usage"):
             self._usage = normalise.usage_body(dumped["usage"])
         return self.shaper.events(dumped)
+
+
+def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
+    """With the request's place in its trace, for a provider that is part of it."""
+    if trace is None:
+        return params
+    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 def headers_of(response: Any) -> Mapping[str, str]:
