@@ -4,27 +4,26 @@ Every regular expression is linear in the text: none has nested or adjacent unbo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lumni.intelligence import vocabulary
 from lumni.intelligence.thread import Turn, mappings
 
-_WORD = re.compile(r"[^\W\d_]+")
-_BEYOND = re.compile(r"[^\x00-\x7f]+")
+if TYPE_CHECKING:
+    from lumni.intelligence.marks import Marks
+
 _NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 _LATEX = re.compile(r"\\[a-zA-Z]+")
-_MATHS_SIGN = re.compile(r"[√∛∑∏∫∮∂∇∞≤≥≠≈≡±×÷∈∉∀∃⊂⊆∪∩→⇒⇔∝∠°²³⁴ⁿπθλμσωφΔΣΩαβγ^]")
 _FORMULA = re.compile(r"[=<>+*/^-](?<=[\w) ].)[ ]?[\w(]")
-_OPTION = re.compile(r"^[ ]{0,4}\(?[A-Ja-j][.):][ ]", re.MULTILINE)
-_ITEM = re.compile(r"^[ ]{0,4}(?:\d{1,2}[.)]|[-*•])[ ]", re.MULTILINE)
-_CODE_LINE = re.compile(
-    r"^[ \t]{0,40}(?:def |class |import |from \w|return\b|for \(|for \w{1,20} in |while |if \(|#include|public |const "
-    r"|let |var |fn |func |SELECT |Traceback|assert |print\()",
+_LINE = re.compile(
+    r"^[ \t]{0,40}(?:((?:\d{1,2}[.)]|[-*•])[ ])|(\(?[A-Ja-j][.):][ ])|(?:def |class |import |from \w|return\b|for \(|"
+    r"for \w{1,20} in |while |if \(|#include|public |const |let |var |fn |func |SELECT |Traceback|assert |print\())",
     re.MULTILINE,
 )
-_NON_LATIN = re.compile(r"[^\W\d_a-zA-Z\u0370-\u03ff]")
+"""A line that begins as a point of a list does (the first group), as an answer to choose (the second), or as code."""
+_ITEM, _CHOICE, _CODE = 1, 2, None
 
 ASKED_FIRST, ASKED_LAST = 40, 30
 """Words at the start and at the end of the prose among which an instruction is looked for."""
@@ -59,27 +58,34 @@ class Features(NamedTuple):
 class Reading(NamedTuple):
     """A turn taken apart once, for everybody who looks at it. ``lower`` and ``words`` leave out fenced code.
 
-    ``beyond`` is what of ``lower`` isn't ASCII, a space for each gap.
+    ``beyond`` is what of ``lower`` isn't ASCII, a space for each gap; ``items`` are the points of lists.
     """
 
     turn: Turn
     prose: str
     lower: str
-    words: tuple[str, ...]
+    words: Sequence[str]
     distinct: frozenset[str]
     beyond: str
+    items: int
+    marks: "Marks"
     features: Features
 
 
 def look(turn: Turn, body: Mapping[str, Any]) -> Reading:
     """``turn`` and its features. Never raises."""
-    prose = " ".join(turn.text.split("```")[::2]) if "```" in turn.text else turn.text
+    # numpy takes a tenth of a second to import: not before it is needed.
+    from lumni.intelligence.marks import marks, split
+
+    text = turn.text
+    prose = " ".join(text.split("```")[::2]) if "```" in text else text
     lower = prose.lower()
-    words = tuple(lower.translate(_NO_LETTERS).split() if lower.isascii() else _WORD.findall(lower))
+    words, beyond = (lower.translate(_NO_LETTERS).split(), "") if lower.isascii() else split(lower)
     distinct = frozenset(words)
-    beyond = "" if lower.isascii() else " ".join(_BEYOND.findall(lower))
-    features = _features(turn, body, prose, lower, words, distinct, beyond)
-    return Reading(turn, prose, lower, words, distinct, beyond, features)
+    found = marks(text)
+    lines = [line.lastindex for line in _LINE.finditer(text)]
+    features = _features(turn, body, prose, lower, words, distinct, beyond, lines, found)
+    return Reading(turn, prose, lower, words, distinct, beyond, lines.count(_ITEM), found, features)
 
 
 def _features(
@@ -87,40 +93,46 @@ def _features(
     body: Mapping[str, Any],
     prose: str,
     lower: str,
-    words: tuple[str, ...],
+    words: Sequence[str],
     everything: frozenset[str],
     beyond: str,
+    lines: Sequence[int | None],
+    marks: "Marks",
 ) -> Features:
     text = turn.text
-    code = _code(text)
-    asked = frozenset(words[:ASKED_FIRST] + words[-ASKED_LAST:])
-    maths = _maths(prose, everything)
-    steps = _count(_ITEM, text, 8) + 2 * max(0, prose.count("?") - 1) + len(vocabulary.SEQUENCE & everything)
-    constraints = len(vocabulary.CONSTRAINTS & everything) + _phrases(vocabulary.CONSTRAINT_PHRASES, lower)
+    said = vocabulary.phrases_in(everything, lower, beyond)
+    code = 1.0 if "```" in text else min(1.0, lines.count(_CODE) / 3)
+    asked = frozenset(words[:ASKED_FIRST]).union(words[-ASKED_LAST:])
+    maths = _maths(prose, everything, marks)
+    steps = min(8, lines.count(_ITEM)) + 2 * max(0, prose.count("?") - 1) + len(vocabulary.SEQUENCE & everything)
+    constraints = len(vocabulary.CONSTRAINTS & everything) + said.count("constraints")
     writes_code = not (vocabulary.MAKE.isdisjoint(asked) or vocabulary.CODE_NOUNS.isdisjoint(asked))
-    simple = _simple(words, asked, lower)
+    simple = not vocabulary.SIMPLE_START.isdisjoint(words[:3]) or not vocabulary.SIMPLE.isdisjoint(asked)
+    simple = simple or "simple" in said
+    greets = len(words) <= SHORT_GREETING and (not vocabulary.GREETING.isdisjoint(words) or "greeting" in said)
     effort = body.get("reasoning_effort")
     return Features(
-        proof=_asks(vocabulary.PROOF, vocabulary.PROOF_PHRASES, asked, lower),
-        plan=_asks(vocabulary.PLAN, vocabulary.PLAN_PHRASES, asked, lower),
-        debug=max(
-            _asks(vocabulary.DEBUG, vocabulary.DEBUG_PHRASES, asked, lower),
-            float(code > 0 and not asked.isdisjoint({"fix", "error", "wrong", "fails", "why"})),
+        proof=float(not vocabulary.PROOF.isdisjoint(asked) or "proof" in said),
+        plan=float(not vocabulary.PLAN.isdisjoint(asked) or "plan" in said),
+        debug=float(
+            not vocabulary.DEBUG.isdisjoint(asked)
+            or "debug" in said
+            or (code > 0 and not asked.isdisjoint({"fix", "error", "wrong", "fails", "why"}))
         ),
         write_code=float(writes_code),
         intricate_code=float(writes_code and not vocabulary.INTRICATE_CODE.isdisjoint(everything)),
         code=code,
         maths=maths,
-        choices=float(_count(_OPTION, text, 3) >= 3),
+        choices=float(lines.count(_CHOICE) >= 3),
         constraints=min(1.0, constraints / 4),
         steps=min(1.0, steps / 6),
         tools=float(any(True for _ in mappings(body.get("tools")))),
         attachments=min(1.0, turn.attachments / 2),
         effort=float(effort in ("high", "xhigh")),
         ease=float(effort in ("none", "minimal", "low")),
-        greeting=0.0 if simple else _greeting(words, lower),
-        simple=simple,
-        foreign=_foreign(words, everything, beyond),
+        greeting=float(greets and not simple),
+        simple=float(simple),
+        foreign=_foreign(everything, marks),
     )
 
 
@@ -129,39 +141,15 @@ def _count(pattern: re.Pattern[str], text: str, most: int) -> int:
     return len(list(islice(pattern.finditer(text), most)))
 
 
-def _phrases(phrases: tuple[str, ...], lower: str) -> int:
-    return sum(phrase in lower for phrase in phrases)
+def _maths(prose: str, words: frozenset[str], marks: "Marks") -> float:
+    signs = min(6, marks.formal)
+    if marks.backslashes:
+        signs += _count(_LATEX, prose, 6)
+    half = _count(_FORMULA, prose, 6) if marks.operators or marks.formal else 0
+    return min(1.0, (signs + half / 2 + 1.5 * len(vocabulary.MATHS & words)) / 6)
 
 
-def _asks(words: frozenset[str], phrases: tuple[str, ...], asked: frozenset[str], lower: str) -> float:
-    return float(not words.isdisjoint(asked) or any(phrase in lower for phrase in phrases))
-
-
-def _code(text: str) -> float:
-    lines = _count(_CODE_LINE, text, 3)
-    return 1.0 if "```" in text or lines >= 3 else lines / 3
-
-
-def _maths(prose: str, words: frozenset[str]) -> float:
-    signs = _count(_LATEX, prose, 6) + _count(_MATHS_SIGN, prose, 6) + _count(_FORMULA, prose, 6) / 2
-    return min(1.0, (signs + 1.5 * len(vocabulary.MATHS & words)) / 6)
-
-
-def _simple(words: tuple[str, ...], asked: frozenset[str], lower: str) -> float:
-    if not vocabulary.SIMPLE_START.isdisjoint(words[:3]):
-        return 1.0
-    return _asks(vocabulary.SIMPLE, vocabulary.SIMPLE_PHRASES, asked, lower)
-
-
-def _greeting(words: tuple[str, ...], lower: str) -> float:
-    """1 for a bare greeting; politeness before a real question counts for little."""
-    if len(words) > SHORT_GREETING:
-        return 0.0
-    greets = not vocabulary.GREETING.isdisjoint(words) or any(phrase in lower for phrase in vocabulary.GREETING_PHRASES)
-    return float(greets)
-
-
-def _foreign(words: tuple[str, ...], distinct: frozenset[str], beyond: str) -> bool:
-    if beyond and 3 * len(_NON_LATIN.findall(beyond)) > sum(map(len, words)):
+def _foreign(distinct: frozenset[str], marks: "Marks") -> bool:
+    if 3 * marks.non_latin > marks.letters:
         return True
     return len(distinct & vocabulary.FOREIGN) > len(distinct & vocabulary.ENGLISH)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lumni.intelligence.signs import NAMES
+from lumni.intelligence.signs import COLUMN, COLUMNS, NAMES
 
 START = "the usual request"
 """The factor that every request begins with: the log-odds of an average one."""
@@ -25,6 +25,18 @@ GROUPS: Mapping[str, str] = {
     "brackets": "the way it is written",
     "capitals": "the way it is written",
     "names": "names of people, places or things",
+    "titles": "names of people, places or things",
+    "variety": "the way it is written",
+    "lettered": "the way it is written",
+    "apostrophes": "the way it is written",
+    "digits": "its numbers",
+    "longest": "its numbers",
+    "operators": "its mathematics",
+    "commands": "its mathematics",
+    "question": "answers to choose from",
+    "question_numbers": "its numbers",
+    "answer": "answers to choose from",
+    "answer_letters": "answers to choose from",
     "start": "the way it is written",
     "end": "the way it is written",
     "numbers": "its numbers",
@@ -98,3 +110,6 @@ def group_of(sign: str) -> str:
 
 GROUP_OF: tuple[str, ...] = tuple(map(group_of, NAMES))
 """The group of each of ``NAMES``."""
+NAMED: tuple[str, ...] = tuple(sorted(set(GROUP_OF)))
+COLUMN_GROUP: tuple[int, ...] = tuple(NAMED.index(GROUP_OF[COLUMN.index(place)]) for place in range(len(COLUMNS)))
+"""The group of each of ``COLUMNS``, as a place in ``NAMED``."""

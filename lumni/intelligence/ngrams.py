@@ -66,14 +66,15 @@ def ngrams(text: str) -> Ngrams:
     codes = np.where((codes >= 0x30) & (codes <= 0x39), np.uint32(0x30), codes)
     words, runs = _words(codes), _runs(codes)
     hashes = np.concatenate((words, runs))
-    mixed = (hashes ^ (hashes >> np.uint32(15))) * _MIX
-    buckets = np.empty(len(hashes), np.int64)
-    np.right_shift(mixed[: len(words)], np.uint32(32 - WORD_BITS), out=buckets[: len(words)], casting="unsafe")
-    np.right_shift(mixed[len(words) :], np.uint32(32 - CHAR_BITS), out=buckets[len(words) :], casting="unsafe")
-    buckets[len(words) :] += 1 << WORD_BITS
-    counts = np.bincount(buckets, minlength=BUCKETS)
+    hashes ^= hashes >> np.uint32(15)
+    hashes *= _MIX
+    hashes[: len(words)] >>= np.uint32(32 - WORD_BITS)
+    others = hashes[len(words) :]
+    others >>= np.uint32(32 - CHAR_BITS)
+    others += np.uint32(1 << WORD_BITS)
+    counts = np.bincount(hashes.astype(np.intp), minlength=BUCKETS)
     places = np.flatnonzero(counts != 0)  # ten times faster on booleans
-    values = _values(1 << max(14, len(buckets).bit_length()))[counts[places]]
+    values = _values(1 << max(14, len(hashes).bit_length()))[counts[places]]
     border = int(np.searchsorted(places, 1 << WORD_BITS))
     for half in (slice(border), slice(border, None)):
         values[half] /= np.float32(math.sqrt(float(values[half] @ values[half])) or 1.0)

@@ -1,5 +1,10 @@
 """Words that tell what a student asks for. Whole words in lower case; ``*_PHRASES`` are found anywhere in the text."""
 
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -84,3 +89,54 @@ FOREIGN = _words(
     "il lo gli che di è per non sono della como não os uma do em "
     "het een en van dat niet hoe wat ik voor jest nie się czy och att som det är bir ve bu nedir için"
 )
+
+
+PHRASES: Mapping[str, tuple[str, ...]] = {
+    "proof": PROOF_PHRASES,
+    "plan": PLAN_PHRASES,
+    "debug": DEBUG_PHRASES,
+    "constraints": CONSTRAINT_PHRASES,
+    "greeting": GREETING_PHRASES,
+    "simple": SIMPLE_PHRASES,
+}
+_LETTERS = re.compile(r"[^\W\d_]+")
+_UNSPACED = re.compile(r"[\u0400-\ud7ff]")
+"""Scripts whose phrases are found inside words too."""
+
+
+class _Index(NamedTuple):
+    """Phrases with what they tell, by their first word, with the second; and those of other scripts."""
+
+    spaced: Mapping[str, tuple[tuple[str, str, str], ...]]
+    unspaced: tuple[tuple[str, str], ...]
+
+
+@cache
+def _index() -> _Index:
+    spaced: dict[str, tuple[tuple[str, str, str], ...]] = {}
+    unspaced = []
+    for kind, phrases in PHRASES.items():
+        for phrase in phrases:
+            if _UNSPACED.search(phrase):
+                unspaced.append((phrase, kind))
+                continue
+            first, second, *_ = _LETTERS.findall(phrase)
+            spaced[first] = (*spaced.get(first, ()), (second, phrase, kind))
+    return _Index(spaced, tuple(unspaced))
+
+
+def phrases_in(distinct: frozenset[str], lower: str, beyond: str) -> list[str]:
+    """What each phrase in a text tells: a key of ``PHRASES`` for every phrase.
+
+    ``lower`` is the text in lower case, with the ``distinct`` words; ``beyond`` what of it isn't ASCII.
+    """
+    index = _index()
+    found = [
+        kind
+        for first in index.spaced.keys() & distinct
+        for second, phrase, kind in index.spaced[first]
+        if second in distinct and phrase in lower
+    ]
+    if beyond:
+        found += [kind for phrase, kind in index.unspaced if phrase in beyond]
+    return found

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from lumni.intelligence.memory import Bounded
 from lumni.intelligence.ngrams import BUCKETS, Ngrams
 from lumni.intelligence.signs import NAMES
+from lumni.intelligence.trees import NODES, TESTS, Pair, Trees
 
 if TYPE_CHECKING:
     from lumni.intelligence.classify import Heard
 
-FORMAT = 1
+FORMAT = 2
 LARGEST = 128 * 1024
 """Bytes that the file may have."""
 ID_LENGTH = 12
@@ -46,19 +47,24 @@ class Weights:
 
     ``style`` gives the log-odds that a turn is asked like a benchmark's question, rather than the way students write,
     and so how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at exam
-    questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
-    ``signs`` has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to
-    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.classify``'s memory of what they said, ``id`` the
-    beginning of their file's SHA-256.
+    questions. ``exam_trees`` and ``gain_trees`` add to theirs what signs tell together.
+
+    The tables hold the linear weights of all side by side, since a turn asks all of them for the same places: ``signs``
+    has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to stay in a
+    core's cache. ``verdicts`` is ``lumni.intelligence.classify``'s memory of what they said, ``id`` the beginning of
+    their file's SHA-256.
     """
 
     exam: Linear
     classroom: Linear
     gain: Linear
     style: Linear
+    exam_trees: Trees
+    gain_trees: Trees
     id: str = ""
     signs: NDArray[np.float32] = field(init=False)
     ngrams: NDArray[np.uint32] = field(init=False)
+    trees: Pair = field(init=False, repr=False)
     verdicts: "Bounded[int, Heard]" = field(
         init=False, repr=False, compare=False, default_factory=lambda: Bounded(REMEMBERED)
     )
@@ -68,6 +74,7 @@ class Weights:
         ngrams = np.stack([linear.ngrams for linear in self.linears], axis=1)
         object.__setattr__(self, "signs", signs)
         object.__setattr__(self, "ngrams", ngrams.view(np.uint32).ravel())
+        object.__setattr__(self, "trees", Pair(self.exam_trees, self.gain_trees))
 
     @property
     def linears(self) -> tuple[Linear, Linear, Linear, Linear]:
@@ -82,6 +89,7 @@ class Weights:
 
 
 LINEARS = ("exam", "classroom", "gain", "style")
+TREES = ("exam_trees", "gain_trees")
 
 
 def dump(weights: Weights) -> bytes:
@@ -91,6 +99,9 @@ def dump(weights: Weights) -> bytes:
     for name, linear in zip(LINEARS, weights.linears, strict=True):
         meta[name] = {"bias": linear.bias, "scale": linear.scale, "wording": linear.wording}
         arrays |= {f"{name}_signs": linear.signs, f"{name}_ngrams": linear.ngrams}
+    for name, trees in zip(TREES, (weights.exam_trees, weights.gain_trees), strict=True):
+        meta[name] = {"scale": trees.scale}
+        arrays |= {f"{name}_columns": trees.columns, f"{name}_cuts": trees.cuts, f"{name}_values": trees.values}
     text = json.dumps(meta, sort_keys=True).encode()
     written = io.BytesIO()
     np.savez(written, allow_pickle=False, meta=np.frombuffer(text, np.uint8), **arrays)
@@ -107,12 +118,20 @@ def parse(content: bytes) -> Weights:
         found = [
             Linear(signs=archive[f"{name}_signs"], ngrams=archive[f"{name}_ngrams"], **meta[name]) for name in LINEARS
         ]
+        grown = [
+            Trees(archive[f"{name}_columns"], archive[f"{name}_cuts"], archive[f"{name}_values"], **meta[name])
+            for name in TREES
+        ]
     for linear in found:
         if linear.ngrams.shape != (BUCKETS,) or linear.signs.shape != (len(NAMES),):
             message = f"The weights must be {BUCKETS} for n-grams and {len(NAMES)} for signs."
             raise ValueError(message)
+    for trees in grown:
+        if trees.columns.shape[1:] != (TESTS,) or trees.values.shape[1:] != (NODES,):
+            message = f"A tree must have {TESTS} tests and {NODES} nodes."
+            raise ValueError(message)
     exam, classroom, gain, style = found
-    return Weights(exam, classroom, gain, style, id=hashlib.sha256(content).hexdigest()[:ID_LENGTH])
+    return Weights(exam, classroom, gain, style, grown[0], grown[1], id=hashlib.sha256(content).hexdigest()[:ID_LENGTH])
 
 
 @cache

@@ -11,8 +11,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from lumni.intelligence.ngrams import BUCKETS
 from lumni.intelligence.signs import BINS, NAMES
+from lumni.intelligence.trees import levels_of
 from lumni.intelligence.weights import Linear, Weights
 from lumni.training.examples import CLASSROOM, Example
+from lumni.training.grow import Tree, grow, packed, summed
 
 Vector = NDArray[np.float64]
 
@@ -23,10 +25,15 @@ class Settings(NamedTuple):
     exam_c: float = 0.25  # the inverse of the penalty's weight
     classroom_c: float = 3.0
     style_c: float = 3.0
+    style_slope: float = 2.0  # what the style's log-odds are multiplied by: a line between two ways of asking is sharp
+    style_shift: float = 1.0  # and what is added: in doubt, trust what was measured before what a rubric expects
     gain_alpha: float = 30.0  # the penalty's weight
-    gain_signs: float = 0.2  # as ``signs``, for the gain: less, because it has to hold for benchmarks not seen
+    gain_signs: float = 0.1  # as ``signs``, for the gain: less, because it has to hold for benchmarks not seen
     signs: float = 0.4  # how large a sign and an n-gram are: the larger, the less its weight is penalised
     words: float = 0.4
+    trees: int = 100  # of each sum
+    rate: float = 0.08  # at which a tree follows what those before it left over
+    share: float = 0.5  # of the trees in the gain; the rest is the linear model's
     folds: int = 5
     resamples: int = 1_000  # of the bootstrap
     seed: int = 7
@@ -37,13 +44,15 @@ class Table:
     """Examples as matrices and columns, a row each."""
 
     signs: Any
+    levels: NDArray[np.uint8]  # in ``lumni.intelligence.signs.COLUMNS``
     ngrams: Any
     fails: Vector
     gain: Vector  # NaN where unknown
     classroom: NDArray[np.bool_]
 
     def __getitem__(self, rows: Any) -> "Table":
-        return Table(*(column[rows] for column in (self.signs, self.ngrams, self.fails, self.gain, self.classroom)))
+        columns = (self.signs, self.levels, self.ngrams, self.fails, self.gain, self.classroom)
+        return Table(*(column[rows] for column in columns))
 
     def __len__(self) -> int:
         return len(self.fails)
@@ -54,7 +63,8 @@ def table(examples: Sequence[Example]) -> Table:
     words = _matrix([(e.ngrams.places, e.ngrams.values) for e in examples], BUCKETS)
     gain = np.array([np.nan if e.gain is None else e.gain for e in examples], dtype=np.float64)
     fails = np.array([e.fails for e in examples], dtype=np.float64)
-    return Table(signs, words, fails, gain, np.array([e.group == CLASSROOM for e in examples], dtype=bool))
+    levels = np.stack([levels_of(np.array(e.signs)) for e in examples])
+    return Table(signs, levels, words, fails, gain, np.array([e.group == CLASSROOM for e in examples], dtype=bool))
 
 
 def _matrix(rows: Sequence[tuple[NDArray[Any], NDArray[Any]]], width: int) -> Any:
@@ -72,18 +82,21 @@ def fit(examples: Table, settings: Settings) -> Weights:
     exams = examples[np.flatnonzero(~examples.classroom)] if not examples.classroom.all() else examples
     classroom = examples[np.flatnonzero(examples.classroom)] if examples.classroom.any() else examples
     known = examples[np.flatnonzero(np.isfinite(examples.gain))]
-    gain = fit_gain(known, settings) if len(known) else Plane(0.0, np.zeros(len(NAMES)), np.zeros(BUCKETS))
+    plane, exam_trees = _calibrated(exams, settings.exam_c, settings, trees=True)
+    gain = fit_gain(known, settings) if len(known) else Forest(Plane(0.0, np.zeros(len(NAMES)), np.zeros(BUCKETS)))
     return Weights(
-        exam=_finish(_calibrated(exams, settings.exam_c, settings), exams),
+        exam=_finish(plane, exams),
         classroom=fit_classroom(classroom, settings),
-        gain=_finish(gain, known if len(known) else examples),
+        gain=_finish(gain.plane, known if len(known) else examples),
         style=fit_style(examples, settings),
+        exam_trees=packed(exam_trees),
+        gain_trees=packed(gain.trees),
     )
 
 
 def fit_classroom(examples: Table, settings: Settings) -> Linear:
     """The part that judges classroom prompts."""
-    return _finish(_calibrated(examples, settings.classroom_c, settings), examples)
+    return _finish(_calibrated(examples, settings.classroom_c, settings)[0], examples)
 
 
 def fit_style(examples: Table, settings: Settings) -> Linear:
@@ -93,7 +106,8 @@ def fit_style(examples: Table, settings: Settings) -> Linear:
         return _finish(Plane(0.0, np.zeros(len(NAMES)), np.zeros(BUCKETS)), examples)
     which = replace(examples, fails=(~examples.classroom).astype(np.float64))
     plane = fit_fails(which, settings.style_c, settings)
-    return _finish(plane._replace(bias=plane.bias - float(np.log(exams / (len(examples) - exams)))), examples)
+    even = plane._replace(bias=plane.bias - float(np.log(exams / (len(examples) - exams)))).scaled(settings.style_slope)
+    return _finish(even._replace(bias=even.bias + settings.style_shift), examples)
 
 
 class Plane(NamedTuple):
@@ -102,6 +116,9 @@ class Plane(NamedTuple):
     bias: float
     signs: Vector
     ngrams: Vector
+
+    def scaled(self, by: float) -> "Plane":
+        return Plane(self.bias * by, self.signs * by, self.ngrams * by)
 
     def scores(self, examples: Table) -> Vector:
         return np.asarray(self.bias + examples.signs @ self.signs + examples.ngrams @ self.ngrams, dtype=np.float64)
@@ -116,11 +133,30 @@ def fit_fails(examples: Table, inverse_penalty: float, settings: Settings) -> Pl
     return undo(model.coef_[0], float(model.intercept_[0]))
 
 
-def fit_gain(examples: Table, settings: Settings) -> Plane:
-    """Ridge regression of the gain that was measured."""
+class Forest(NamedTuple):
+    """A linear model and trees, which are added."""
+
+    plane: Plane
+    trees: Sequence[Tree] = ()
+
+    def scores(self, examples: Table) -> Vector:
+        return self.plane.scores(examples) + summed(self.trees, examples.levels)
+
+
+def fit_gain(examples: Table, settings: Settings) -> Forest:
+    """The gain that was measured: the mean, in ``settings.share``, of ridge regression and boosted trees."""
     features, undo = _features(examples, settings._replace(signs=settings.gain_signs))
     model = Ridge(alpha=settings.gain_alpha, solver="sparse_cg", tol=1e-4).fit(features, examples.gain)
-    return undo(model.coef_, float(model.intercept_))
+    start, trees = _grown(examples.levels, examples.gain, settings)
+    plane = undo(model.coef_, float(model.intercept_)).scaled(1 - settings.share)
+    return Forest(
+        plane._replace(bias=plane.bias + settings.share * start), [tree.scaled(settings.share) for tree in trees]
+    )
+
+
+def _grown(levels: NDArray[np.uint8], target: Vector, settings: Settings) -> tuple[float, list[Tree]]:
+    """Gradient boosting (Friedman 2001) of squared errors: a constant, and the trees to add to it."""
+    return grow(levels, target, settings.trees, settings.rate, settings.seed)
 
 
 def _labels(count: int) -> Vector:
@@ -155,16 +191,27 @@ def folds(count: int, settings: Settings) -> Iterator[tuple[NDArray[np.int64], N
         yield np.sort(order[np.arange(count) % settings.folds != number]), np.sort(order[number :: settings.folds])
 
 
-def _calibrated(examples: Table, inverse_penalty: float, settings: Settings) -> Plane:
-    """Platt's scaling (1999) on scores of rows that weren't trained on: a line in log-odds, so that sums stay sums."""
-    unseen = np.empty(len(examples))
+def _calibrated(
+    examples: Table, inverse_penalty: float, settings: Settings, *, trees: bool = False
+) -> tuple[Plane, list[Tree]]:
+    """Platt's scaling (1999) on scores of rows that weren't trained on: a line in log-odds, so that sums stay sums.
+
+    With ``trees``, which foresee shares, it also finds how many log-odds each of the two scores is worth.
+    """
+    unseen = np.zeros((len(examples), 1 + trees))
     for seen, held in folds(len(examples), settings):
-        unseen[held] = fit_fails(examples[seen], inverse_penalty, settings).scores(examples[held])
+        unseen[held, 0] = fit_fails(examples[seen], inverse_penalty, settings).scores(examples[held])
+        if trees:
+            start, found = _grown(examples.levels[seen], examples.fails[seen], settings)
+            unseen[held, 1] = start + summed(found, examples.levels[held])
     model = LogisticRegression(C=1e6, max_iter=300)
-    model.fit(np.r_[unseen, unseen].reshape(-1, 1), _labels(len(examples)), sample_weight=_shares(examples.fails))
-    slope, shift = max(0.0, float(model.coef_[0, 0])), float(model.intercept_[0])
-    plane = fit_fails(examples, inverse_penalty, settings)
-    return Plane(plane.bias * slope + shift, plane.signs * slope, plane.ngrams * slope)
+    model.fit(np.r_[unseen, unseen], _labels(len(examples)), sample_weight=_shares(examples.fails))
+    slopes, shift = np.maximum(0.0, model.coef_[0]).tolist(), float(model.intercept_[0])
+    plane = fit_fails(examples, inverse_penalty, settings).scaled(slopes[0])
+    if not trees:
+        return plane._replace(bias=plane.bias + shift), []
+    start, found = _grown(examples.levels, examples.fails, settings)
+    return plane._replace(bias=plane.bias + shift + slopes[1] * start), [tree.scaled(slopes[1]) for tree in found]
 
 
 def _finish(plane: Plane, examples: Table) -> Linear:

@@ -37,8 +37,10 @@ class Figure(NamedTuple):
 
 def predict(weights: Weights, examples: Table) -> Predictions:
     exam = _logistic(_scores(weights.style, examples))
-    odds_exam, odds_classroom = _scores(weights.exam, examples), _scores(weights.classroom, examples)
-    gain = np.clip(_scores(weights.gain, examples), -1, 1)
+    grown = np.array([weights.trees.ask(levels)[:2] for levels in examples.levels]).reshape(-1, 2)
+    odds_exam = _scores(weights.exam, examples) + grown[:, 0]
+    odds_classroom = _scores(weights.classroom, examples)
+    gain = np.clip(_scores(weights.gain, examples) + grown[:, 1], -1, 1)
     return Predictions(
         _logistic(exam * odds_exam + (1 - exam) * odds_classroom),
         exam * gain + (1 - exam) * STRONG_SOLVES * _logistic(odds_classroom),
