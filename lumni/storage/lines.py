@@ -67,7 +67,8 @@ def row_of(line: bytes) -> Row:
         for name in _COUNTS:
             if not -INT64 <= (row[name] or 0) <= INT64:
                 row[name] = clean_int(row[name])
-        row["status"] = clean_int(row["status"], INT32)
+        if not -INT32 <= row["status"] <= INT32:
+            row["status"] = clean_int(row["status"], INT32)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record: {error!r}") from error
     return row
