@@ -15,7 +15,7 @@ from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.cache import ResponseCache
-from lumni.gateway.case import Sink
+from lumni.gateway.case import Journal, Sink
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
@@ -46,7 +46,7 @@ from lumni.telemetry.alerts.locks import Role
 from lumni.telemetry.alerts.readings import Readings
 from lumni.telemetry.alerts.rules import Thresholds
 from lumni.telemetry.alerts.watch import Watch
-from lumni.telemetry.log import LogSink
+from lumni.telemetry.log import Events, LogSink
 from lumni.telemetry.metrics import Metrics, collect
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import PortkeySink, make_feedback, make_portkey
@@ -88,10 +88,10 @@ class Services:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    async def start(cls, settings: Settings, worker: int | None = None) -> "Services":
+    async def start(cls, settings: Settings, worker: int | None = None, events: Events | None = None) -> "Services":
         """Open everything, or raise an error that says what to do. What was opened is closed again then.
 
-        ``worker`` is this process's number, if several have the settings in common.
+        ``worker`` is this process's number, if several have the settings in common; ``events`` log what requests do.
         """
         catalogue = load_catalogue(settings, os.environ)
         async with Parts() as parts:
@@ -120,8 +120,12 @@ class Services:
             preparation = Preparation(settings.experiments, parts.keep(make_prompts(settings)))
             signer = receipt_signer(settings)
             cache = await parts.enter(open_cache(settings, catalogue))
-            sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue), *exports.sinks]
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
+            logs = [LogSink(catalogue, await parts.start(events))] if events else []
+            sinks: list[Sink] = [writer, metrics, recent, *logs, *exports.sinks]
+            journals: list[Journal] = [writer, *logs]
+            pipeline = Pipeline(
+                planner, quota, budgets, preparation, upstream, sinks, contents, journals, signer, cache
+            )
             pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
             gauges = Gauges(quota, database, writer, budgets, planner.faults, exports.outboxes, cache)
             if folder := shared_folder():

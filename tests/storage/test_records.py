@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sys
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -209,8 +210,7 @@ RECORDS = st.builds(
 def mended(value: Any) -> Any:
     """What is left of a value that no database takes as it is; every other value is left alone."""
     if isinstance(value, Attempt | RequestRecord):
-        fields = {name: mended(getattr(value, name)) for name in value.__slots__}
-        return type(value)(**fields)
+        return type(value)(**{field.name: mended(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Outcome | bool | datetime | None):
         return value
     if isinstance(value, str):
