@@ -6,6 +6,7 @@ from starlette.middleware.cors import CORSMiddleware
 from lumni import __version__
 from lumni.api import (
     cache,
+    calibrations,
     chat,
     claim,
     completion,
@@ -44,8 +45,8 @@ def create_app(services: Services) -> FastAPI:
     )  # fmt: skip
     app.state.services = services
     for surface in (
-        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, settings, claim, usage,
-        receipts, cache, health, metrics, docs,
+        chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, calibrations, settings, claim,
+        usage, receipts, cache, health, metrics, docs,
     ):  # fmt: skip
         app.include_router(surface.router)
     errors.install(app)

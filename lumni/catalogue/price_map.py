@@ -4,7 +4,6 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,11 @@ class PriceMap:
         return f"{provider}/{found[0]}" if found else ""
 
 
-@cache
 def installed_price_map() -> PriceMap:
-    """The map of the installed LiteLLM (3 MB, 25 ms, read once); an empty one where LiteLLM is not installed."""
+    """The map of the installed LiteLLM (3 MB, 25 ms); an empty one where LiteLLM is not installed.
+
+    Nobody keeps it: LiteLLM's own copy takes the memory that this one gives back.
+    """
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
         return PriceMap({})

@@ -82,18 +82,12 @@ def revert(
 
 
 def _row(one: "Calibration") -> dict[str, Any]:
-    figures = one.figures
+    from lumni.people.rule_views import calibration_json
+
+    row = calibration_json(one)
+    figures = row.pop("figures")
     told = f"{figures['votes']} votes of {figures['people']} people" if "votes" in figures else ""
-    return {
-        "course": one.course,
-        "version": one.version,
-        "created_at": one.created_at.isoformat(),
-        "actor": one.actor,
-        "weights": one.weights,
-        "slope": one.slope,
-        "shift": one.shift,
-        "from": f"version {figures['reverted_to']}" if "reverted_to" in figures else told,
-    }
+    return {**row, "from": f"version {figures['reverted_to']}" if "reverted_to" in figures else told}
 
 
 def _draw(lesson: "Lesson") -> None:

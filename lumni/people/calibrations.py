@@ -17,8 +17,8 @@ from lumni.types import Principal
 if TYPE_CHECKING:
     from lumni.learning import Lesson
 
-DAYS = 120
-"""How far back is looked, unless told otherwise: a term."""
+DAYS, LONGEST = 120, 3650
+"""How far back is looked, unless told otherwise (a term), and at most."""
 
 
 class LearningStore(Protocol):

@@ -1,8 +1,9 @@
-"""What teachers see of assignments, exams, budgets and the audit log: JSON for routes and the command line alike."""
+"""What teachers see of assignments, exams, budgets, corrections and the audit log: JSON, for routes and commands."""
 
 from datetime import datetime
 
 from lumni.budget import Budget, Unit
+from lumni.calibration import Calibration
 from lumni.classroom import Act, Assignment, Exam
 from lumni.money import to_usd
 from lumni.people.budgets import BalanceView
@@ -63,6 +64,20 @@ def balance_json(view: BalanceView) -> Json:
         "reserved": amount_json(unit, state.reserved),
         "limit": amount_json(unit, view.limit),
         "carried_over": amount_json(unit, state.carried),
+    }
+
+
+def calibration_json(calibration: Calibration) -> Json:
+    """``figures`` are those of the lesson, or say what it was reverted to."""
+    return {
+        "course": calibration.course,
+        "version": calibration.version,
+        "created_at": _time(calibration.created_at),
+        "actor": calibration.actor,
+        "weights": calibration.weights,
+        "slope": calibration.slope,
+        "shift": calibration.shift,
+        "figures": dict(calibration.figures),
     }
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from lumni import sse
@@ -38,11 +37,11 @@ class Upstream:
 
     async def start(self) -> None:
         await asyncio.to_thread(self._load)
-        await _warm_up(load_litellm())
+        if not all(self._relayed(deployment) for deployment in self._catalogue.enabled):
+            await self._translated.warm_up()
 
     def _load(self) -> None:
         litellm = load_litellm()
-        import_module("openai.resources")  # else the first answer of many providers loads it, and all others wait
         self._router = build_router(litellm, self._catalogue, self._settings)
         supported, refusals = Supported(litellm), Refusals(time.monotonic)
         self._rehearsals = Rehearsals(litellm, supported)
@@ -62,10 +61,14 @@ class Upstream:
 
     def lane(self, request: ChatRequest, deployment: Deployment) -> Lane:
         """Who carries the request to this deployment. ``relay``: nobody translates anything."""
-        if deployment.lane == "translated" or self._rehearsals.script(deployment) is None:
+        if not self._relayed(deployment):
             return "translated"
         relayed = deployment.lane == "relay" or self._rehearsals.is_plain(deployment, request)
         return "relay" if relayed else "translated"
+
+    def _relayed(self, deployment: Deployment) -> bool:
+        """Whether anything may go to it as it came."""
+        return deployment.lane != "translated" and self._rehearsals.script(deployment) is not None
 
     async def send(
         self, request: ChatRequest, candidates: Sequence[Deployment], gate: Gate, trail: list[Attempt]
@@ -148,14 +151,6 @@ def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]
     if trace is None:
         return params
     return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
-
-
-async def _warm_up(litellm: Any) -> None:
-    """One answer and one stream from the lab: LiteLLM loads a second's worth of code at the first call of each."""
-    call = {"model": "lumni-lab/echo", "messages": [{"role": "user", "content": "warm up"}]}
-    await litellm.acompletion(**call)
-    async for _ in await litellm.acompletion(**call, stream=True):
-        pass
 
 
 class ResumingStream:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from lumni.catalogue.model import Deployment
@@ -26,6 +27,16 @@ class TranslatedLane:
         self._litellm = litellm
         self._supported = supported
         self._refusals = refusals
+        self._warm: asyncio.Future[None] | None = None
+
+    async def warm_up(self) -> None:
+        """Load what LiteLLM's first answer and first stream would, once: up to 50 MiB and a second of work.
+
+        Most of that is done in a thread, so that others are served meanwhile. One that only relays needs none of it.
+        """
+        if self._warm is None:
+            self._warm = asyncio.ensure_future(_warm_up(self._litellm))
+        await asyncio.shield(self._warm)
 
     async def complete(
         self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
@@ -68,6 +79,7 @@ class TranslatedLane:
         return stream
 
     async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
+        await self.warm_up()
         provider, supported = deployment.model.split("/", 1)[0], self._supported.by(deployment)
 
         async def ask(refused: frozenset[str]) -> Any:
@@ -79,6 +91,19 @@ class TranslatedLane:
                 raise AttemptFailed(failures.read(error, failures.secrets_in(params))) from error
 
         return await self._refusals.spare(request, deployment, ask)
+
+
+async def _warm_up(litellm: Any) -> None:
+    await asyncio.to_thread(_import_rest)
+    call = {"model": "lumni-lab/echo", "messages": [{"role": "user", "content": "warm up"}]}
+    await litellm.acompletion(**call)
+    async for _ in await litellm.acompletion(**call, stream=True):
+        pass
+
+
+def _import_rest() -> None:
+    import_module("openai.resources")
+    import_module("litellm.main").encoding  # noqa: B018  (made when it is first asked for)
 
 
 class TranslatedStream(ProviderStream):

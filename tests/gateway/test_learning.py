@@ -204,6 +204,42 @@ async def test_a_class_teaches_and_the_gateway_obeys_at_once(cs1: Class, run: An
     assert (await run("revert", "cs1", "7")).exit_code == 1
 
 
+async def test_a_teacher_does_it_by_http(cs1: Class) -> None:
+    """Issue 4: for her course alone; shown, put in force, listed, taken back. Nobody else sees anything."""
+    people = cs1.stage.services.people
+    await people.courses.add(LOCAL_ADMIN, "cs2")
+    for name, course in (("teacher", "cs1"), ("stranger", "cs2")):
+        cs1.keys[name] = (await people.keys.add(LOCAL_ADMIN, role="teacher", course=course)).text
+    question, path = "What is the 31st letter of the alphabet?", "/admin/courses/cs1/calibrations"
+
+    async def lesson(who: str, days: int = 30) -> Response:
+        headers = {"x-api-key": cs1.keys[who]}
+        return await cs1.client.get("/admin/courses/cs1/lesson", headers=headers, params={"days": days})
+
+    few = await lesson("teacher")
+    assert (few.status_code, "at least 20 votes" in few.json()["error"]["message"]) == (409, True)
+    await a_lesson(cs1)
+    shown = await lesson("teacher")
+    assert shown.status_code == 200, shown.text
+    assert (shown.json()["votes"], shown.json()["people"], shown.json()["object"]) == (30, 6, "lesson")
+    assert (await lesson("teacher", days=0)).status_code == 400
+    for who in ("s0", "stranger"):
+        assert (await lesson(who)).status_code in (403, 404)
+        assert (await cs1.post(path, who)).status_code in (403, 404)
+    assert (await cs1.explained("s0", question))["classification"]["calibration"] is None
+
+    made = await cs1.post(path, "teacher", days=30)
+    assert made.status_code == 201, made.text
+    assert made.json()["figures"]["after"] == shown.json()["after"]
+    assert (await until(cs1, question, 1))["factors"]["what your class taught"] > 0
+    reverted = await cs1.post(f"{path}/revert", "teacher", version=0)
+    assert (reverted.status_code, reverted.json()["shift"]) == (201, 0.0)
+    await until(cs1, question, 2)
+    listed = await cs1.client.get(path, headers={"x-api-key": cs1.keys["teacher"]})
+    assert [one["version"] for one in listed.json()["data"]] == [1, 2]
+    assert (await cs1.post(f"{path}/revert", "teacher", version=9)).status_code == 400
+
+
 async def until(cs1: Class, question: str, version: int) -> dict[str, Any]:
     """The classification of a question once the course's calibration of that version judges it."""
     async with asyncio.timeout(WAIT):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Connection, inspect, text
 
@@ -54,6 +55,24 @@ def differences(connection: Connection) -> list[object]:
 def tables(connection: Connection) -> set[str]:
     there = set(inspect(connection).get_table_names()) - {"alembic_version"}
     return {name for name in there if months.is_table(name, "table")}
+
+
+def test_the_files_names_are_alembics_revisions_in_its_order() -> None:
+    """A start knows from them alone whether there is anything to do."""
+    scripts = ScriptDirectory(str(migrate.directory()))
+    assert migrate.revisions() == [script.revision for script in scripts.walk_revisions()][::-1]
+    assert migrate.head() == scripts.get_current_head()
+
+
+def test_a_start_that_migrates_nothing_spares_itself_alembic(tmp_path: Path) -> None:
+    """It and what it brings along would stay in memory for ever."""
+    url = f"sqlite:///{tmp_path / 'lumni.db'}"
+    for expected in ("True", "False"):
+        done = subprocess.run(
+            [sys.executable, "-c", OPEN + "print('alembic' in sys.modules)", url],
+            input="\n", capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout.split() == ["here", expected], done.stderr
 
 
 async def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
