@@ -47,7 +47,7 @@ from lumni.telemetry.alerts.readings import Readings
 from lumni.telemetry.alerts.rules import Thresholds
 from lumni.telemetry.alerts.watch import Watch
 from lumni.telemetry.log import Events, LogSink
-from lumni.telemetry.metrics import Metrics, collect
+from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import PortkeySink, make_feedback, make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
@@ -73,7 +73,6 @@ class Services:
     upstream: Upstream
     database: Database
     writer: RecordWriter
-    metrics: Metrics
     gauges: Gauges
     bell: Bell
     recent: Recent
@@ -127,14 +126,14 @@ class Services:
                 planner, quota, budgets, preparation, upstream, sinks, contents, journals, signer, cache
             )
             pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
-            gauges = Gauges(quota, database, writer, budgets, planner.faults, exports.outboxes, cache)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, metrics, exports.outboxes, cache)
             if folder := shared_folder():
                 gauges.processes = await parts.start(Processes(folder, gauges.own))
             if settings.alerts_enabled:
-                await parts.start(make_watch(settings, metrics, gauges, bell))
+                await parts.start(make_watch(settings, gauges, bell))
             closing = parts.pop_all()
         return cls(
-            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
+            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, gauges,
             bell, recent, planner, steering, preparation, feedback, pipeline, pairs, signer, closing,
         )  # fmt: skip
 
@@ -217,11 +216,11 @@ def make_bell(settings: Settings) -> Bell:
     return Bell(make_channels(settings) if settings.alerts_enabled else {}, book)
 
 
-def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: AlertSink) -> Watch:
+def make_watch(settings: Settings, gauges: Gauges, sink: AlertSink) -> Watch:
     """Raises alerts by what ``/metrics`` shows."""
 
     async def read() -> Readings:
-        return Readings(collect(metrics.registry, await gauges.families()))
+        return Readings(await gauges.families())
 
     thresholds = Thresholds(settings.alert_usage, settings.alert_error_rate, settings.alert_latency_ms)
     return Watch(read, sink, thresholds, Role(settings.data_dir / "alerts.lock"), time.time)
