@@ -1,7 +1,9 @@
 """The ASGI application."""
 
+import os
+
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from lumni import __version__
 from lumni.api import (
@@ -18,7 +20,6 @@ from lumni.api import (
     health,
     keys,
     metrics,
-    middleware,
     models,
     pairs,
     people,
@@ -28,6 +29,7 @@ from lumni.api import (
     settings,
     usage,
 )
+from lumni.api.gate import Gate
 from lumni.services import Services
 
 DESCRIPTION = """
@@ -36,14 +38,13 @@ Each answer says in `lumni` what was chosen, why, and what it cost.
 """
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services) -> Gate:
     """The application over running services. Whoever started them stops them."""
     app = FastAPI(
         title="Lumni", version=__version__, summary="One base URL, one key a student.", description=DESCRIPTION,
         docs_url=None, redoc_url=None,  # FastAPI's own load their scripts from another host; see lumni.api.docs
         redirect_slashes=False,  # behind a proxy that ends TLS, a redirect would send the key over plain HTTP
     )  # fmt: skip
-    app.state.services = services
     for surface in (
         chat, completion, models, quota, explain, feedback, pairs, people, keys, rules, calibrations, settings, claim,
         usage, receipts, cache, health, metrics, docs,
@@ -51,19 +52,8 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(surface.router)
     errors.install(app)
     documents.install(app)
-    given = services.settings
-    # Added from the inside out: the last one is the first that a request meets.
-    app.add_middleware(chat.ChatRoute)
-    app.add_middleware(middleware.Authentication, keyring=services.keyring)
-    app.add_middleware(middleware.Limits, max_body_bytes=given.max_body_bytes, max_header_bytes=given.max_header_bytes)
     app.add_middleware(errors.Faults)
-    app.add_middleware(middleware.HeadAsGet)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=given.cors_origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["*", "x-request-id", "retry-after"],
-    )
-    app.add_middleware(middleware.RequestId)
-    return app
+    # Only routes that FastAPI serves ask for a client's address. The variable is uvicorn's.
+    proxied = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))  # type: ignore[arg-type]
+    direct = {chat.PATH: chat.chat_completions, completion.PATH: completion.completion}
+    return Gate(proxied, services, direct)  # type: ignore[arg-type]

@@ -27,6 +27,11 @@ class Calibration:
     shift: float = 0.0
     figures: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def line(self) -> tuple[str, int, str, float, float]:
+        """All of it that a classification shows or depends on."""
+        return self.course, self.version, self.weights, self.slope, self.shift
+
     def corrected(self, log_odds: float) -> float:
         return self.shift + self.slope * log_odds
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from lumni.calibration import Calibration, Told
 from lumni.errors import Conflict
 from lumni.intelligence import classify
-from lumni.intelligence.classify import judge
-from lumni.intelligence.features import look
+from lumni.intelligence.classify import Frame, judge
 from lumni.intelligence.groups import TAUGHT
 from lumni.intelligence.thread import read
 from lumni.intelligence.weights import shipped
@@ -184,7 +183,7 @@ HARD = {"messages": [{"role": "user", "content": "Prove that there are infinitel
 
 def judged(calibration: Calibration | None) -> Any:
     thread = read(HARD)
-    return judge(thread, look(thread.last, HARD), HARD, calibration=calibration)
+    return judge(thread, Frame.of(HARD), calibration=calibration).plentiful
 
 
 def test_a_calibration_corrects_probability_gain_and_factors() -> None:

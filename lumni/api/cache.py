@@ -5,10 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from lumni.api.errors import documented
+from lumni.api.visit import principal_of, services_of
 from lumni.errors import CacheUnavailable, PermissionDenied
 from lumni.people import rights
-from lumni.services import Services
-from lumni.types import Principal
 
 router = APIRouter(tags=["cache"])
 READERS = ("admin", "teacher", "monitor")
@@ -23,7 +22,7 @@ async def stats(request: Request) -> dict[str, Any]:
     `shared` are hits that waited for the same request of somebody else, `size` is how many answers are kept; `null` if
     the store doesn't tell. `saved.cost_usd` is by list price. Needs the key of a teacher, an admin or a monitor.
     """
-    services, principal = _services(request), _principal(request)
+    services, principal = services_of(request), principal_of(request)
     if principal.role not in READERS:
         raise PermissionDenied("Figures of the cache are shown to teachers, admins and monitors only.")
     cache = services.pipeline.cache
@@ -50,7 +49,7 @@ async def clear(
 
     `cleared` counts answers; of caches in memory only this process's, although all processes forget theirs.
     """
-    services, principal = _services(request), _principal(request)
+    services, principal = services_of(request), principal_of(request)
     course = rights.scope(principal, course)
     try:
         cleared = await services.pipeline.cache.clear(course)
@@ -58,13 +57,3 @@ async def clear(
         raise CacheUnavailable(f"Nothing is cleared: {error}. Try again in a moment.") from error
     await services.people.audit.note(principal, "cache.clear", "answers", course, cleared=cleared)
     return {"object": "cache.cleared", "course": course, "cleared": cleared}
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def _principal(request: Request) -> Principal:
-    principal: Principal = request.scope["lumni.principal"]
-    return principal

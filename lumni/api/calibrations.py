@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from lumni.api.errors import documented
-from lumni.api.people import CourseId, listed, people_of, principal_of
+from lumni.api.people import CourseId, listed, people_of
 from lumni.api.people_schemas import Closed, Whole
+from lumni.api.visit import principal_of
 from lumni.intelligence.weights import shipped
 from lumni.people.calibrations import DAYS, LONGEST
 from lumni.people.rule_views import calibration_json

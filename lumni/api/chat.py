@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lumni import sse
-from lumni.api import errors, wire
+from lumni.api import wire
 from lumni.api.documents import chat_body, chat_responses
-from lumni.api.sse import EventStream, until_disconnect
+from lumni.api.presence import while_wanted
+from lumni.api.replies import response_of
+from lumni.api.visit import Here, Visit
 from lumni.errors import ClientDisconnected, LumniError
 from lumni.gateway.reply import Reply
-from lumni.services import Services
 from lumni.types import ChatRequest, Json
 
 router = APIRouter(tags=["chat"])
@@ -26,68 +25,33 @@ PATH = "/v1/chat/completions"
     operation_id="createChatCompletion",
     summary="Chat completion",
 )
-async def chat_completions(request: Request) -> Response:
+async def chat_completions(visit: Here) -> Response:
     """OpenAI's chat completion, streaming or not. `model` may be `auto`: then Lumni chooses and says why."""
-    reply = await ask(request, "chat.completions")
-    if reply.events is not None:
-        return EventStream(reply.events, reply.headers, services_of(request).pipeline.drain)
-    return whole(reply)
+    return response_of(await ask(visit, "chat.completions"), visit)
 
 
-class ChatRoute:
-    """The same route as plain ASGI, before FastAPI, which costs a tenth of a request and does nothing for this one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        try:
-            response = await chat_completions(Request(scope, receive))
-        except LumniError as error:
-            response = errors.response(error)
-        except ClientDisconnect:
-            response = errors.gone()
-        await response(scope, receive, send)
-
-
-async def ask(request: Request, surface: str, defaults: Mapping[str, object] | None = None) -> Reply:
+async def ask(visit: Visit, surface: str, defaults: Mapping[str, object] | None = None) -> Reply:
     """The pipeline's reply to the request. Every request that comes here leaves a record, also a wrong one.
 
     ``defaults`` stand in for what the body leaves out. Raises :class:`LumniError`, and :class:`ClientDisconnect` when
     the client hung up meanwhile.
     """
-    services = services_of(request)
-    chat = await _read(request, surface, defaults or {})
-    work = services.pipeline.complete(chat, request.scope["lumni.principal"])
-    return await until_disconnect(request.receive, services.pipeline.drain, work)
+    pipeline = visit.services.pipeline
+    chat = await _read(visit, surface, defaults or {})
+    return await while_wanted(visit.presence, pipeline.drain, pipeline.complete(chat, visit.caller))
 
 
-def services_of(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def whole(reply: Reply) -> Response:
-    """An answer that is no stream."""
-    return Response(sse.dumps(reply.body or {}), headers=dict(reply.headers), media_type="application/json")
-
-
-async def _read(request: Request, surface: str, defaults: Mapping[str, object]) -> ChatRequest:
-    services = services_of(request)
-    trace = services.begin_trace(request.headers.get("traceparent"))
-    envelope = wire.envelope(request.scope, surface, trace)
+async def _read(visit: Visit, surface: str, defaults: Mapping[str, object]) -> ChatRequest:
+    services, envelope = visit.services, wire.envelope_of(visit, surface)
     body: Json = {}
     try:
-        wire.check_encoding(request.headers)
-        body = {**defaults, **wire.parse(await request.body())}
-        return wire.chat_request(body, request.headers, services.settings, envelope)
+        wire.check_encoding(visit.headers)
+        body = {**defaults, **wire.parse(await visit.body())}
+        return wire.chat_request(body, visit.headers, services.settings, envelope)
     except LumniError as error:
-        services.pipeline.reject(wire.refused(body, envelope), request.scope["lumni.principal"], error)
+        services.pipeline.reject(wire.refused(body, envelope), visit.caller, error)
         raise
     except ClientDisconnect:
         left = ClientDisconnected("The client left before its request was complete.")
-        services.pipeline.reject(wire.refused(body, envelope), request.scope["lumni.principal"], left)
+        services.pipeline.reject(wire.refused(body, envelope), visit.caller, left)
         raise

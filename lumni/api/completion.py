@@ -1,28 +1,27 @@
 """``POST /completion``: messages in, an OpenAI answer out; its stream is lines of ``data: {"content": …}``."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from lumni import sse
-from lumni.api.chat import ask, services_of, whole
+from lumni.api.chat import ask
 from lumni.api.documents import chat_body, chat_responses
-from lumni.api.sse import EventStream
+from lumni.api.replies import response_of
+from lumni.api.visit import Here
 
 router = APIRouter(tags=["chat"])
+PATH = "/completion"
 
 
 @router.post(
-    "/completion",
+    PATH,
     responses=chat_responses('`{"content": …}` or an error, as JSON; at the end `[DONE]`.'),
     openapi_extra=chat_body(model_required=False),
     operation_id="createCompletion",
     summary="Completion",
 )
-async def completion(request: Request) -> Response:
+async def completion(visit: Here) -> Response:
     """The same as `/v1/chat/completions` with a simpler stream. `model` defaults to `auto`."""
-    reply = await ask(request, "completion", {"model": "auto"})
-    if reply.events is not None:
-        return EventStream(reply.events, reply.headers, services_of(request).pipeline.drain, content_events)
-    return whole(reply)
+    return response_of(await ask(visit, "completion", {"model": "auto"}), visit, content_events)
 
 
 def content_events(events: bytes) -> bytes:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lumni import __version__
 from lumni.api.errors import documented
-from lumni.api.middleware import PUBLIC_PATHS
+from lumni.api.gate import PUBLIC_PATHS
 from lumni.api.schemas import ChatCompletionRequest, ExplainRequest
 
 

@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lumni.api.schemas import ErrorBody
+from lumni.api.visit import Visit
 from lumni.errors import DatabaseUnavailable, InternalError, InvalidRequest, LumniError, MethodNotAllowed, NotFound
 from lumni.storage.errors import is_away
 
@@ -108,38 +109,38 @@ def known(error: Exception) -> LumniError | None:
     )
 
 
-class Faults:
-    """Middleware for what no handler above knows: a fault of ours becomes a 500, with the request's id in the log.
+def response_to(error: Exception, scope: Scope, visit: Visit) -> Response:
+    """What a client is told of any error. Raises it again if an answer has begun: then the server closes the
+    connection, so that half an answer isn't taken for a whole one.
 
-    A database that is away is no fault of ours: a 503 that says so.
-
-    Starlette's own place for this lies outside all middleware, where the answer would get no id and no CORS headers.
+    What is none of ours and none of the client's is a fault of ours: a 500, with the request's id in the log. A
+    database that is away is none: a 503 that says so.
     """
+    what = (scope["method"], scope["path"], visit.request_id)
+    if not visit.started:
+        if isinstance(error, LumniError):
+            return response(error)
+        if isinstance(error, ClientDisconnect):
+            return gone()
+        if told := known(error):
+            logger.warning("the database is away on %s %r (%s)", *what)
+            return response(told)
+    logger.error("a fault of ours on %s %r (%s)", *what, exc_info=error)
+    if visit.started:
+        raise error
+    return response(InternalError("Lumni made a mistake. The log says which, under this request's id."))
+
+
+class Faults:
+    """The same inside of FastAPI, whose own answer to what no handler above knows would be plain text."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def send_noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive, send)
         except Exception as error:
-            if scope["type"] != "http":
+            if scope["type"] != "http" or scope["lumni.visit"].started:
                 raise
-            if not started and (told := known(error)):
-                logger.warning(
-                    "the database is away on %s %r (%s)", scope["method"], scope["path"], scope["lumni.request_id"]
-                )
-                await response(told)(scope, receive, send)
-                return
-            logger.exception("a fault of ours on %s %r (%s)", scope["method"], scope["path"], scope["lumni.request_id"])
-            if started:
-                raise  # the server then closes the connection, so that half an answer isn't taken for a whole one
-            mistake = InternalError("Lumni made a mistake. The log says which, under this request's id.")
-            await response(mistake)(scope, receive, send)
+            await response_to(error, scope, scope["lumni.visit"])(scope, receive, send)

@@ -8,10 +8,10 @@ from lumni.api import wire
 from lumni.api.documents import Explanation, explain_body
 from lumni.api.errors import documented
 from lumni.api.schemas import ExplainRequest
+from lumni.api.visit import Here, principal_of, services_of
 from lumni.errors import NotFound
 from lumni.gateway import explaining, timetable
-from lumni.services import Services
-from lumni.types import Principal, TaskType
+from lumni.types import TaskType
 
 router = APIRouter(tags=["why"])
 
@@ -34,19 +34,18 @@ Weight = Annotated[str, Query(pattern=_WEIGHT)]
     operation_id="explain",
     summary="What would be chosen, and why",
 )
-async def explain(request: Request) -> Any:
+async def explain(visit: Here) -> Any:
     """A dry run of a chat body: every candidate with its weighted parts, every exclusion with its reason.
 
     Nothing is counted and no model is called. `what_if` shows the new winner beside the real one: other `weights`
     (relative), `without` some providers, models or deployments, another `quota`, another `task_type`.
     """
-    services: Services = request.app.state.services
-    wire.check_encoding(request.headers)
-    body = wire.parse(await request.body())
+    services, principal = visit.services, visit.caller
+    wire.check_encoding(visit.headers)
+    body = wire.parse(await visit.body())
     wire.validate(body, ExplainRequest)
     what_if = explaining.asked(body.get("what_if") or {})
-    chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "explain"))
-    principal: Principal = request.scope["lumni.principal"]
+    chat = wire.chat_request(body, visit.headers, services.settings, wire.envelope_of(visit, "explain"))
     chat, principal = timetable.apply(chat, principal, services.pipeline.budgets.rules_of(principal.course))
     chat = await services.preparation.prepare(chat, principal)
     return await explaining.explain(services.planner, chat, principal, what_if, services.upstream.lane)
@@ -68,8 +67,8 @@ async def why(
     task_type: Annotated[TaskType | None, Query(description="Had the task been of this kind.")] = None,
 ) -> Any:
     """The recorded decision of one of your requests, and what it would have been had things been otherwise."""
-    services: Services = request.app.state.services
-    principal: Principal = request.scope["lumni.principal"]
+    services = services_of(request)
+    principal = principal_of(request)
     levels, shares = explaining.written(quota or (), weights or ())
     what_if = explaining.suppose(weights=shares, without=without or (), quota=levels, task_type=task_type)
     await services.writer.caught_up(STORED_WITHIN)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lumni.api.errors import documented
 from lumni.api.explain import STORED_WITHIN
-from lumni.services import Services
+from lumni.api.visit import principal_of, services_of
 
 router = APIRouter(tags=["feedback"])
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -31,8 +31,8 @@ class FeedbackRequest(BaseModel):
 )
 async def give_feedback(feedback: FeedbackRequest, request: Request) -> dict[str, Any]:
     """On one of your requests (teachers: of their course), in place of what was said before."""
-    services: Services = request.app.state.services
+    services = services_of(request)
     await services.writer.caught_up(STORED_WITHIN)
-    principal = request.scope["lumni.principal"]
+    principal = principal_of(request)
     await services.feedback.give(principal, feedback.request_id, feedback.value, feedback.weight)
     return {"object": "feedback", **feedback.model_dump()}

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from lumni import __version__
 from lumni.api.errors import documented
 from lumni.api.quota import deployment_status, provider_states, store_state
+from lumni.api.visit import services_of, visit_of
 from lumni.services import Services
 from lumni.storage.errors import StorageError
 from lumni.types import Json
@@ -22,9 +23,9 @@ _BREAKER = ("deployment", "state", "reason", "since", "retry_in", "last_error", 
 @router.get("/health", responses=documented(), operation_id="health", summary="Alive")
 async def health(request: Request) -> dict[str, Any]:
     """Exactly `{"status": "ok"}` for anyone; with a valid key the state of every deployment too."""
-    if request.scope["lumni.principal"] is None:
+    if visit_of(request).principal is None:
         return {"status": "ok"}
-    services: Services = request.app.state.services
+    services = services_of(request)
     return {
         "status": "ok",
         "version": __version__,
@@ -41,7 +42,7 @@ async def report(request: Request) -> dict[str, Any]:
     `status` is `ok`; `degraded` when the database or Redis is out of reach, the spool can't be written, or no provider
     can be called, though requests may still be served; the answer is a 200 in both cases.
     """
-    services: Services = request.app.state.services
+    services = services_of(request)
     database, quota = await _database(services), store_state(services)
     providers = provider_states(services, await services.quota.standings())
     redis = {"state": "not configured"}
@@ -76,7 +77,7 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
 
     Providers don't count: one dead provider is what a gateway is for.
     """
-    services: Services = request.app.state.services
+    services = services_of(request)
     try:
         await services.database.ping()
     except StorageError:

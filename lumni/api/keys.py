@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from lumni.api.errors import documented
-from lumni.api.people import CourseId, StudentId, listed, people_of, principal_of
+from lumni.api.people import CourseId, StudentId, listed, people_of
 from lumni.api.people_schemas import KeyTerms, NewCourseKey, NewServiceKey, NewStudentKey, Rotation
+from lumni.api.visit import principal_of
 from lumni.people.keys import Terms
 from lumni.people.views import key_json, new_key_json
 

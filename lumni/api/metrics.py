@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from lumni.api.errors import documented
 from lumni.api.quota import store_state
+from lumni.api.visit import principal_of, services_of
 from lumni.errors import NotFound, PermissionDenied
 from lumni.services import Services
 from lumni.telemetry import summary
 from lumni.telemetry.metrics import CONTENT_TYPE, render, with_process
 from lumni.telemetry.recent import LONGEST
-from lumni.types import Json, Principal
+from lumni.types import Json
 
 router = APIRouter(tags=["metrics"])
 READERS = ("admin", "monitor")
@@ -65,11 +66,10 @@ async def metrics_summary(
 
 
 def _allowed(request: Request) -> Services:
-    principal: Principal = request.scope["lumni.principal"]
+    principal = principal_of(request)
     if principal.role not in READERS:
         raise PermissionDenied("Metrics are shown to admins and monitors only.")
-    services: Services = request.app.state.services
-    return services
+    return services_of(request)
 
 
 async def _summary(services: Services, minutes: int | None, provider: str | None) -> Json:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from lumni.api.errors import documented
+from lumni.api.visit import principal_of, services_of, visit_of
 from lumni.api.wire import assignment_in
 from lumni.catalogue.allowlist import allowed
 from lumni.catalogue.model import Deployment
@@ -14,7 +15,7 @@ from lumni.gateway import timetable
 from lumni.money import to_usd
 from lumni.people.keyring import utc_now
 from lumni.services import Services
-from lumni.types import Json, Principal
+from lumni.types import Json
 
 router = APIRouter(tags=["models"])
 _CHOOSERS = {
@@ -39,7 +40,7 @@ async def list_models(request: Request) -> dict[str, Any]:
 )  # fmt: skip
 async def get_model(model: Annotated[str, Path(examples=["auto"])], request: Request) -> dict[str, Any]:
     """One model by any name that a request may use. Unknown names, and those not for this key now, get a 404."""
-    services: Services = request.app.state.services
+    services = services_of(request)
     ids, exam = _allowed(request)
     chooser = next((one for one in _choosers(services) if one["id"] == model), None)
     if chooser and (ids or ids is None) and exam is None:
@@ -51,7 +52,7 @@ async def get_model(model: Annotated[str, Path(examples=["auto"])], request: Req
 
 
 def _listed(request: Request) -> list[Json]:
-    services: Services = request.app.state.services
+    services = services_of(request)
     ids, exam = _allowed(request)
     groups = ((name, _only(members, ids)) for name, members in services.catalogue.groups.items())
     listed = [_group(name, members) for name, members in groups if members]
@@ -60,9 +61,9 @@ def _listed(request: Request) -> list[Json]:
 
 def _allowed(request: Request) -> tuple[frozenset[str] | None, Exam | None]:
     """Ids of the deployments that may be used now, ``None`` for all; and the exam that runs."""
-    services: Services = request.app.state.services
-    principal: Principal = request.scope["lumni.principal"]
-    assignment = timetable.named(assignment_in(request.headers), principal)
+    services = services_of(request)
+    principal = principal_of(request)
+    assignment = timetable.named(assignment_in(visit_of(request).headers), principal)
     rules = services.pipeline.budgets.rules_of(principal.course)
     try:
         principal, exam = timetable.bounds(principal, assignment, rules, utc_now())

@@ -9,10 +9,9 @@ from lumni.api import wire
 from lumni.api.documents import chat_body
 from lumni.api.errors import documented
 from lumni.api.explain import STORED_WITHIN
-from lumni.api.sse import until_disconnect
+from lumni.api.presence import while_wanted
+from lumni.api.visit import Here, principal_of, services_of
 from lumni.calibration import Choice
-from lumni.services import Services
-from lumni.types import Principal
 
 router = APIRouter(tags=["feedback"])
 
@@ -63,17 +62,16 @@ class Voted(BaseModel):
     operation_id="createPair",
     summary="A blind pair of answers",
 )
-async def create_pair(request: Request) -> Any:
+async def create_pair(visit: Here) -> Any:
     """A chat body, answered by a fast and by a powerful model, and shown without their names.
 
     It counts as two requests. `model`, `provider` and `fallback` are ours to choose; `stream` is refused.
     """
-    services: Services = request.app.state.services
-    wire.check_encoding(request.headers)
-    body = {"model": "auto", **wire.parse(await request.body())}
-    chat = wire.chat_request(body, request.headers, services.settings, wire.envelope(request.scope, "pairs"))
-    work = services.pairs.ask(chat, request.scope["lumni.principal"])
-    return await until_disconnect(request.receive, services.pipeline.drain, work)
+    services = visit.services
+    wire.check_encoding(visit.headers)
+    body = {"model": "auto", **wire.parse(await visit.body())}
+    chat = wire.chat_request(body, visit.headers, services.settings, wire.envelope_of(visit, "pairs"))
+    return await while_wanted(visit.presence, services.pipeline.drain, services.pairs.ask(chat, visit.caller))
 
 
 @router.post(
@@ -87,7 +85,7 @@ async def vote(
     vote: Vote, request: Request, pair_id: Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 ) -> Any:
     """Says which was which, so it can be done once. Votes teach the classifier once somebody decides so."""
-    services: Services = request.app.state.services
+    services = services_of(request)
     await services.writer.settled(STORED_WITHIN)
-    principal: Principal = request.scope["lumni.principal"]
+    principal = principal_of(request)
     return await services.pairs.vote(principal, pair_id, vote.choice)

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from lumni.api.errors import documented
 from lumni.api.people_schemas import CourseChanges, NewCourse, NewRoster, NewStudent, StudentChanges
+from lumni.api.visit import principal_of, services_of
 from lumni.people.roster import Roster, RosterRow, decode, parse, unique
 from lumni.people.service import People
 from lumni.people.views import course_json, enrolment_json, student_json
-from lumni.services import Services
-from lumni.types import Json, Principal
+from lumni.types import Json
 
 router = APIRouter(tags=["people"])
 CourseId = Annotated[str, Path(examples=["cs101-2026"])]
@@ -172,10 +172,5 @@ def listed(data: list[Json]) -> Json:
 
 
 def people_of(request: Request) -> People:
-    services: Services = request.app.state.services
+    services = services_of(request)
     return services.people
-
-
-def principal_of(request: Request) -> Principal:
-    principal: Principal = request.scope["lumni.principal"]
-    return principal

@@ -2,12 +2,16 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
 import orjson
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from lumni.api.exchange import Exchange
+from lumni.api.presence import Presence
 from lumni.errors import HeadersTooLarge, InvalidRequest, LumniError
 
 LINGER_SECONDS = 5.0
@@ -36,6 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._whole = True  # nothing is missing of the request that came last
         self._linger: asyncio.TimerHandle | None = None
+        self._presence = Presence()
 
     def data_received(self, data: bytes) -> None:
         self._advanced = False
@@ -47,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_lingering()
         super().connection_lost(exc)
+        self._presence.leave()
 
     def on_message_begin(self) -> None:
         self._advanced, self._in_head, self._whole = True, True, False
@@ -54,11 +60,43 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # what comes later is a trailer, which nobody reads
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """uvicorn's, with an exchange of ours, and without what no setting of ours asks for."""
         self._advanced, self._in_head = True, False
-        super().on_headers_complete()
+        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        path = url.path.decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+        self.scope["extensions"] = {Presence.EXTENSION: self._presence}  # type: ignore[dict-item]  # ours is no dict
+        before, self.cycle = (
+            self.cycle,
+            Exchange(
+                scope=self.scope,
+                transport=self.transport,
+                flow=self.flow,
+                logger=self.logger,
+                access_logger=self.access_logger,
+                access_log=False,
+                default_headers=self.server_state.default_headers,
+                message_event=asyncio.Event(),
+                expect_100_continue=self.expect_100_continue,
+                keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+                on_response=self.on_response_complete,
+            ),
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # requests in one go take their turn
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
         self._advanced = True

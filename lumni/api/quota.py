@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from lumni.api.errors import documented
 from lumni.api.people_schemas import Moment
+from lumni.api.visit import principal_of, services_of
 from lumni.catalogue.model import Deployment
 from lumni.errors import NotFound, PermissionDenied
 from lumni.gateway.admission import limits_of, person_of
@@ -16,7 +17,7 @@ from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import describe
 from lumni.quota.standing import Standing
 from lumni.services import Services
-from lumni.types import Json, Principal
+from lumni.types import Json
 
 router = APIRouter(tags=["quota"])
 ProviderName = Annotated[str, Path(examples=["groq"])]
@@ -30,7 +31,7 @@ async def providers(request: Request) -> dict[str, Any]:
 
     A provider is as well as the best of its deployments.
     """
-    services = _services(request)
+    services = services_of(request)
     return {"object": "list", "data": provider_states(services, await services.quota.standings())}
 
 
@@ -104,9 +105,9 @@ async def history(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Every deployment's state, every five minutes of the last 31 days, the latest first. Not for students."""
-    if _principal(request).role == "student":
+    if principal_of(request).role == "student":
         raise PermissionDenied("This needs the key of a teacher, a monitor or an admin.")
-    found = await _services(request).database.states.list(provider, before, limit)
+    found = await services_of(request).database.states.list(provider, before, limit)
     return {"object": "list", "data": [asdict(state) for state in found]}
 
 
@@ -116,7 +117,7 @@ async def quota(request: Request) -> dict[str, Any]:
 
     Also who waits in this process, the next first; students see only themselves.
     """
-    services, principal = _services(request), _principal(request)
+    services, principal = services_of(request), principal_of(request)
     rows = await services.quota.rows()
     everybody, me = principal.role in ("admin", "teacher"), person_of(principal, None)
     return {
@@ -158,7 +159,7 @@ def window(row: WindowState, services: Services) -> Json:
 )
 async def rate_limit(user: Annotated[str, Path(examples=["me"])], request: Request) -> dict[str, Any]:
     """`me`, a `user` of a key that several share, or to teachers and admins a student. Nothing is counted by asking."""
-    services, principal = _services(request), _principal(request)
+    services, principal = services_of(request), principal_of(request)
     label, staff = None if user == "me" else user, principal.role in ("admin", "teacher")
     if label is not None and principal.student not in (None, label) and not staff:
         raise PermissionDenied("You may only ask for your own limits: GET /v1/rate-limit/me.")
@@ -225,20 +226,10 @@ def _place(services: Services, person: str) -> Json | None:
 
 
 def _admin(request: Request, provider: str) -> tuple[Services, list[Deployment]]:
-    if _principal(request).role != "admin":
+    if principal_of(request).role != "admin":
         raise PermissionDenied("This needs an admin's key.")
-    services = _services(request)
+    services = services_of(request)
     members = [d for d in services.catalogue.enabled if d.provider == provider]
     if not members:
         raise NotFound(f"There is no enabled provider {provider!r} here. GET /v1/providers lists them.")
     return services, members
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def _principal(request: Request) -> Principal:
-    principal: Principal = request.scope["lumni.principal"]
-    return principal

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from lumni.api.errors import documented
-from lumni.services import Services
+from lumni.api.visit import services_of
 
 router = APIRouter(tags=["receipts"])
 
@@ -16,5 +16,5 @@ async def receipt_key(request: Request) -> dict[str, Any]:
 
     Ask for a receipt with the header `x-lumni-receipt: true`: it is in the answer's `lumni.receipt`.
     """
-    services: Services = request.app.state.services
+    services = services_of(request)
     return {"object": "receipt_key", "algorithm": "Ed25519", "public_key": services.signer.public_key}

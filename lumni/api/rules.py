@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from lumni.api.chat import services_of
 from lumni.api.errors import documented
-from lumni.api.people import CourseId, listed, people_of, principal_of
+from lumni.api.people import CourseId, listed, people_of
 from lumni.api.people_schemas import Moment
 from lumni.api.rule_schemas import (
     AssignmentChanges,
@@ -18,6 +17,7 @@ from lumni.api.rule_schemas import (
     TopUp,
     in_unit,
 )
+from lumni.api.visit import principal_of, services_of
 from lumni.budget import Unit
 from lumni.errors import InvalidRequest
 from lumni.people.privacy import content_json

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from lumni.api.chat import services_of
 from lumni.api.errors import documented
-from lumni.api.people import listed, people_of, principal_of
+from lumni.api.people import listed, people_of
 from lumni.api.people_schemas import Closed, Whole, Words
 from lumni.api.schemas import Part
+from lumni.api.visit import principal_of, services_of
 from lumni.runtime import CHANGEABLE, plain
 from lumni.settings import MOST_REQUESTS, SLOWEST
 from lumni.types import RoutingStrategy

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Request
 from lumni import __version__
 from lumni.api.errors import documented
 from lumni.api.explain import STORED_WITHIN
-from lumni.api.people import CourseId, people_of, principal_of
+from lumni.api.people import CourseId, people_of
+from lumni.api.visit import principal_of, services_of
 from lumni.errors import PermissionDenied
 from lumni.gateway import report
 from lumni.gateway.usage import Usage
-from lumni.services import Services
 from lumni.storage.usage import Group
 
 router = APIRouter(tags=["usage"])
@@ -81,7 +81,7 @@ async def my_report(
     question = replace(await usage.range(actor, None, since, until), course=actor.course, assignment=assignment)
     if actor.student is None:
         question = replace(question, key_id=actor.key_id)
-    whole = await report.report(_services(request).database, question)
+    whole = await report.report(services_of(request).database, question)
     return whole if actor.student is None else report.own(whole, actor.student)
 
 
@@ -96,7 +96,7 @@ async def course_report(
     usage, actor = await _asked(request), principal_of(request)
     await people_of(request).courses.get(actor, course)
     question = replace(await usage.range(actor, course, since, until), course=course, assignment=assignment)
-    return await report.report(_services(request).database, question)
+    return await report.report(services_of(request).database, question)
 
 
 @router.get(
@@ -124,7 +124,7 @@ async def admin_summary(request: Request) -> dict[str, Any]:
     """
     if principal_of(request).role not in ("admin", "monitor"):
         raise PermissionDenied("The summary is shown to admins and monitors only.")
-    services = _services(request)
+    services = services_of(request)
     usage, now = await _asked(request), datetime.now(UTC)
     return {
         "object": "summary",
@@ -139,14 +139,9 @@ async def admin_summary(request: Request) -> dict[str, Any]:
 
 async def _asked(request: Request) -> Usage:
     """Once this process's records are stored: the request just answered is to be seen."""
-    services = _services(request)
+    services = services_of(request)
     await services.writer.caught_up(STORED_WITHIN)
     return Usage(services.database)
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
 
 
 def _once(groups: list[Group] | None) -> tuple[Group, ...]:

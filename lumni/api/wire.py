@@ -1,21 +1,22 @@
 """From a request's bytes to a :class:`ChatRequest`."""
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.types import Scope
 
 from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
-from lumni.types import CacheControl, ChatRequest, Json, Prompt, TaskType, Trace, spell_strategy
+from lumni.types import CacheControl, ChatRequest, Json, Prompt, TaskType, spell_strategy
+
+if TYPE_CHECKING:
+    from lumni.api.visit import Visit
 
 OWN_FIELDS = frozenset({
     "task_type", "taskType", "provider", "routing_strategy", "fallback", "prompt", "experiment", "lumni", "what_if",
@@ -23,41 +24,30 @@ OWN_FIELDS = frozenset({
 MAX_DEPTH = 100
 NO_WISHES = CacheControl()
 LABEL_LENGTH = 256
-_ASSIGNMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
+JSON = b"application/json"
+_ASSIGNMENT = re.compile(rb"[a-z0-9][a-z0-9-]{0,62}")
+_ON, _OFF = (b"1", b"true", b"yes"), (b"0", b"false", b"off")
+Headers = Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What is known of a chat request before its body is read. ``received`` is the event loop's time, in seconds."""
-
-    request_id: str
-    client_request_id: str | None
-    surface: str
-    created_at: datetime
-    received: float
-    trace: Trace | None = None
+def envelope(request_id: str, surface: str, received: float, **more: Any) -> Json:
+    """What is known of a chat request before its body is read: fields of :class:`ChatRequest`."""
+    return {"request_id": request_id, "surface": surface, "received": received, "created_at": datetime.now(UTC), **more}
 
 
-def envelope(scope: Scope, surface: str, trace: Trace | None = None) -> Envelope:
-    return Envelope(
-        scope["lumni.request_id"],
-        scope["lumni.client_request_id"],
-        surface,
-        datetime.now(UTC),
-        asyncio.get_running_loop().time(),
-        trace,
-    )
+def envelope_of(visit: "Visit", surface: str) -> Json:
+    """The same of one that came by HTTP."""
+    trace = visit.services.begin_trace(visit.headers.get(b"traceparent", b"").decode("latin-1"))
+    ids = {"client_request_id": visit.client_request_id, "trace": trace}
+    return envelope(visit.request_id, surface, visit.received, **ids)
 
 
-def check_encoding(headers: Mapping[str, str]) -> None:
+def check_encoding(headers: Headers) -> None:
     """Raises :class:`InvalidRequest` unless the body is plain JSON, by its headers."""
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise InvalidRequest("Send the body as it is, without content-encoding.", param="content-encoding")
-    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
+    media_type = headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+    if media_type != JSON and not (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         raise InvalidRequest("Send JSON, with the header `content-type: application/json`.", param="content-type")
 
 
@@ -71,7 +61,8 @@ def parse(raw: bytes) -> Json:
         raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    _check_depth(body)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:  # fewer can't be nested deeper
+        _check_depth(body)
     return body
 
 
@@ -97,21 +88,16 @@ def validate(body: Json, schema: type[BaseModel]) -> None:
         raise InvalidRequest(f"{param or 'body'}: {first['msg']}{more}.", param=param or None) from None
 
 
-def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, envelope: Envelope) -> ChatRequest:
+def chat_request(body: Json, headers: Headers, settings: Settings, envelope: Json) -> ChatRequest:
     """The request that a valid OpenAI body means. Raises :class:`InvalidRequest`."""
     validate(body, ChatCompletionRequest)
     messages = body.get("messages") or []
     if not messages and not body.get("prompt"):
         raise InvalidRequest("messages: Field required.", param="messages")
     _check_thread(messages)
-    shown = body.get("lumni") is not False and headers.get("x-lumni-metadata", "").lower() not in ("off", "false", "0")
+    shown = body.get("lumni") is not False and headers.get(b"x-lumni-metadata", b"").lower() not in _OFF
     return ChatRequest(
-        request_id=envelope.request_id,
-        client_request_id=envelope.client_request_id,
-        surface=envelope.surface,
-        created_at=envelope.created_at,
-        received=envelope.received,
-        trace=envelope.trace,
+        **envelope,
         body={**{name: value for name, value in body.items() if name not in OWN_FIELDS}, "messages": messages},
         model=body["model"],
         deadline=asyncio.get_running_loop().time() + settings.request_timeout,
@@ -123,25 +109,20 @@ def chat_request(body: Json, headers: Mapping[str, str], settings: Settings, env
         fallback=body.get("fallback") is not False,
         label=_label(body),
         assignment=assignment_in(headers),
-        receipt=headers.get("x-lumni-receipt", "").lower() in ("1", "true", "yes"),
+        receipt=headers.get(b"x-lumni-receipt", b"").lower() in _ON,
         prompt=_prompt(body.get("prompt")),
         experiment=body.get("experiment"),
-        cache_control=cache_control(headers.get("cache-control")),
+        cache_control=cache_control(headers.get(b"cache-control", b"").decode("latin-1")),
         metadata_in_body=shown and settings.response_metadata,
     )
 
 
-def refused(body: Json, envelope: Envelope) -> ChatRequest:
+def refused(body: Json, envelope: Json) -> ChatRequest:
     """As much of a request that can't be served as its record needs."""
     model = body.get("model")
     return ChatRequest(
-        request_id=envelope.request_id,
-        client_request_id=envelope.client_request_id,
-        surface=envelope.surface,
-        created_at=envelope.created_at,
-        received=envelope.received,
-        trace=envelope.trace,
-        deadline=envelope.received,
+        **envelope,
+        deadline=envelope["received"],
         body={},
         model=model[:MODEL_LENGTH] if isinstance(model, str) else "",
         stream=body.get("stream") is True,
@@ -154,13 +135,15 @@ def _label(body: Json) -> str | None:
     return user[:LABEL_LENGTH] if isinstance(user, str) else None
 
 
-def assignment_in(headers: Mapping[str, str]) -> str | None:
+def assignment_in(headers: Headers) -> str | None:
     """What ``x-lumni-assignment`` names. Raises :class:`InvalidRequest` for what can be no assignment's id."""
-    given = headers.get("x-lumni-assignment")
-    if given and not _ASSIGNMENT.fullmatch(given):
+    given = headers.get(b"x-lumni-assignment")
+    if not given:
+        return None
+    if not _ASSIGNMENT.fullmatch(given):
         message = "x-lumni-assignment: an assignment's id has small letters, digits and dashes, at most 63."
         raise InvalidRequest(message, param="x-lumni-assignment")
-    return given or None
+    return given.decode()
 
 
 def cache_control(value: str | None) -> CacheControl:
@@ -196,12 +179,7 @@ def _prompt(given: Json | None) -> Prompt | None:
 
 
 def new_request_id() -> str:
-    return f"req_{uuid4().hex}"
-
-
-def client_request_id(value: str | None) -> str | None:
-    """A client's own id, if it is fit to be echoed: 1 to 128 visible ASCII characters."""
-    return value if value and _CLIENT_ID.fullmatch(value) else None
+    return f"req_{os.urandom(16).hex()}"
 
 
 def _task_type(body: Json) -> TaskType | None:

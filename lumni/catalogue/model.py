@@ -130,6 +130,11 @@ class Catalogue:
             {name: tuple(sorted(members, key=lambda d: d.priority)) for name, members in groups.items()}
         )
 
+    @cached_property
+    def owners(self) -> frozenset[str]:
+        """Those whose own accounts are among them."""
+        return frozenset(deployment.terms.owner for deployment in self.deployments if deployment.terms.owner)
+
     def resolve(self, name: str) -> tuple[Deployment, ...]:
         """The enabled deployments that a client's model name means, best priority first; empty if none.
 

@@ -45,7 +45,6 @@ def ask(
 async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     import asyncio
     import logging
-    from datetime import UTC, datetime
 
     from lumni import sse
     from lumni.api import wire
@@ -56,7 +55,7 @@ async def _in_process(settings: "Settings", body: dict[str, Any]) -> AsyncIterat
     services = await Services.start(settings)
     try:
         now = asyncio.get_running_loop().time()
-        envelope = wire.Envelope(wire.new_request_id(), None, "cli", datetime.now(UTC), now)
+        envelope = wire.envelope(wire.new_request_id(), "cli", now)
         request = wire.chat_request(body, {}, settings, envelope)
         reply = await services.pipeline.complete(request, Principal(key_id="cli", role="admin"))
         if reply.events is not None:

@@ -66,7 +66,6 @@ def explain(
 async def _in_process(settings: "Settings", body: dict[str, Any]) -> dict[str, Any]:
     import asyncio
     import os
-    from datetime import UTC, datetime
 
     from lumni.api import wire
     from lumni.api.schemas import ExplainRequest
@@ -83,7 +82,7 @@ async def _in_process(settings: "Settings", body: dict[str, Any]) -> dict[str, A
     quota = make_quota(settings, catalogue, MemoryStore())
     try:
         now = asyncio.get_running_loop().time()
-        envelope = wire.Envelope(wire.new_request_id(), None, "cli", datetime.now(UTC), now)
+        envelope = wire.envelope(wire.new_request_id(), "cli", now)
         request = wire.chat_request(body, {}, settings, envelope)
         what_if = explaining.asked(body["what_if"])
         planner = Planner(catalogue, quota, known_scores(), Switches.of(settings))

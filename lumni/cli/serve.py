@@ -75,6 +75,7 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
             port=settings.port,
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # the application asks who is behind a proxy where it matters
             lifespan="off",
             timeout_graceful_shutdown=math.ceil(settings.drain_timeout) + CUT_SECONDS,
             timeout_keep_alive=75,

@@ -1,24 +1,23 @@
 """The end of the time that running requests have after SIGTERM."""
 
-import asyncio
+from collections.abc import Callable
 
 
 class Drain:
     """Shared by everything that serves requests: once it is over, what still runs is cut with a clear error."""
 
     def __init__(self) -> None:
-        self._ended: asyncio.Future[None] | None = None
+        self._cuts: set[Callable[[], None]] = set()
         self.over = False
 
     def end(self) -> None:
         self.over = True
-        if self._ended and not self._ended.done():
-            self._ended.set_result(None)
+        for cut in tuple(self._cuts):
+            cut()
 
-    def ended(self) -> asyncio.Future[None]:
-        """Done once running requests must end. It is everybody's: don't cancel it."""
-        if self._ended is None:
-            self._ended = asyncio.get_running_loop().create_future()
-            if self.over:
-                self._ended.set_result(None)
-        return self._ended
+    def watch(self, cut: Callable[[], None]) -> None:
+        """Have ``cut`` called once running requests must end, until it is forgotten."""
+        self._cuts.add(cut)
+
+    def forget(self, cut: Callable[[], None]) -> None:
+        self._cuts.discard(cut)

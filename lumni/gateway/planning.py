@@ -2,10 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 from lumni import intelligence
 from lumni.catalogue.model import Catalogue
@@ -13,11 +13,12 @@ from lumni.catalogue.scores import Scores
 from lumni.classroom import Rules
 from lumni.gateway.ordering import relieve, reorder
 from lumni.gateway.outlook import Outlook
-from lumni.intelligence import Availability, Classifying, Plan
+from lumni.intelligence import Availability, Classifying, Memory, Plan
+from lumni.quota.estimate import Demand
 from lumni.quota.service import Quota
-from lumni.quota.standing import Standings
+from lumni.quota.standing import Standing, Standings
 from lumni.settings import Settings
-from lumni.types import ChatRequest, Json, Principal, RoutingStrategy
+from lumni.types import ChatRequest, Principal, RoutingStrategy
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +60,17 @@ class Planner:
         self._scores = scores
         self.switches = switches or Switches()
         self._rules_of = rules_of
-        self._standings: Standings | None = None  # those that ``_outlooks`` are of
         self._outlooks: dict[str, Outlook] = {}
+        self._memory = Memory()
 
-    async def plan(self, request: ChatRequest, principal: Principal, *, dry: bool = False) -> Plan:
-        """The plan of a request; ``dry`` leaves no trace of it. Raises :class:`LumniError`."""
-        standings = await self._quota.standings()
+    async def plan(
+        self, request: ChatRequest, principal: Principal, demand: Demand | None = None, *, dry: bool = False
+    ) -> Plan:
+        """The plan of a request; ``dry`` leaves no trace of it. Raises :class:`LumniError`.
+
+        ``demand`` is what the request takes, if that is known already.
+        """
+        standings, now = await self._quota.standings(), self._quota.clock()
         rules = self._rules_of(principal.course)
         plan = intelligence.plan(
             requested=request.model,
@@ -73,7 +79,7 @@ class Planner:
             provider=request.provider,
             fallback=request.fallback,
             catalogue=self._catalogue,
-            availability=self._availability(request.body, standings),
+            availability=_Now(self, standings, demand or self._quota.estimator.demand(request.body), now),
             person=principal.student or (request.label if principal.role == "admin" else None),
             role=principal.role,
             allowlists=principal.allowlists,
@@ -82,11 +88,21 @@ class Planner:
             classifying=self.switches.classifying,
             calibration=rules.calibration if rules else None,
             order=partial(self._order, request.strategy or self.switches.strategy, standings, dry),
+            memory=self._memory,
         )
         if not dry:
             self._report(plan)
-            self._quota.traffic.asked(self._quota.clock())
+            self._quota.traffic.asked(now)
         return plan
+
+    def stands(self, id_: str, standing: Standing, demand: Demand, now: float) -> Availability:
+        """How one deployment stands for one request."""
+        outlook = self._outlooks.get(id_)
+        if outlook is None or outlook.standing is not standing:
+            outlook = self._outlooks[id_] = Outlook(standing)
+        quota = self._quota
+        need = demand.of(self._catalogue.by_id[id_].model, counts_max_tokens=quota.pools.counts_max_tokens(id_))
+        return outlook.availability(need, quota.traffic.calls(id_, now))
 
     def _weights(self, rules: Rules | None) -> Mapping[str, float] | None:
         """The course's own weights of the score's parts, else everybody's; a course can't switch selection on."""
@@ -103,44 +119,15 @@ class Planner:
             self.faults[what] += 1
             logger.error("%s failed; the model list's order serves this request", what, exc_info=error)
 
-    def _availability(self, body: Json, standings: Standings) -> "_Availability":
-        if standings is not self._standings:
-            self._standings, self._outlooks = standings, {}
-        demand, quota, now = self._quota.estimator.demand(body), self._quota, self._quota.clock()
 
-        def look(id_: str) -> Availability:
-            outlook = self._outlooks.get(id_)
-            if outlook is None:
-                outlook = self._outlooks[id_] = Outlook(standings[id_])
-            need = demand.of(self._catalogue.by_id[id_].model, counts_max_tokens=quota.pools.counts_max_tokens(id_))
-            return outlook.availability(need, quota.traffic.calls(id_, now))
-
-        return _Availability(standings, look)
-
-
-class _Availability(Mapping[str, Availability]):
+class _Now(NamedTuple):
     """How each deployment stands, found out for those that somebody asks for: most requests are for a few of them."""
 
-    def __init__(self, standings: Standings, look: Callable[[str], Availability]) -> None:
-        self._standings = standings
-        self._look = look
-        self._found: dict[str, Availability] = {}
+    planner: Planner
+    standings: Standings
+    demand: Demand
+    now: float
 
-    def __getitem__(self, id_: str) -> Availability:
-        found: Availability | None = self.get(id_)
-        if found is None:
-            raise KeyError(id_)
-        return found
-
-    def get(self, id_: str, default: Any = None) -> Any:
-        """Without the detour over an exception that a mapping's own takes."""
-        found = self._found.get(id_)
-        if found is None and id_ in self._standings:
-            found = self._found[id_] = self._look(id_)
-        return default if found is None else found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._standings)
-
-    def __len__(self) -> int:
-        return len(self._standings)
+    def get(self, id_: str, default: Availability) -> Availability:
+        standing = self.standings.get(id_)
+        return default if standing is None else self.planner.stands(id_, standing, self.demand, self.now)

@@ -2,6 +2,7 @@
 
 from lumni.intelligence.classify import classify
 from lumni.intelligence.decision import Decision, Stock, WhatIf
+from lumni.intelligence.memory import Memory
 from lumni.intelligence.model import (
     UNCLASSIFIED,
     Availability,
@@ -29,6 +30,7 @@ __all__ = [
     "Exclusion",
     "Factor",
     "Facts",
+    "Memory",
     "Needs",
     "Plan",
     "Rank",

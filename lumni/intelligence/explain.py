@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from lumni.catalogue.model import Catalogue
 from lumni.intelligence.classify import ASKED
 from lumni.intelligence.groups import START
 from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Task
-from lumni.intelligence.names import is_automatic
 from lumni.intelligence.rank import is_saved
-from lumni.intelligence.sieve import is_blocked
 
 
 def reason(
@@ -17,27 +14,27 @@ def reason(
     task: Task,
     candidates: Sequence[Candidate],
     provider: str | None,
-    availability: Mapping[str, Availability],
-    catalogue: Catalogue,
+    known: Mapping[str, Availability],
+    *,
+    automatic: bool,
 ) -> str:
     """Such as ``powerful (82 %): asks for a proof; groq-llama-3.3-70b is the best available of 3 candidates``.
 
-    ``candidates`` are all that were ranked, also those that aren't kept.
+    ``candidates`` are all that were ranked, also those that aren't kept; ``known`` is how they stand.
     """
     first = candidates[0]
     winner, tier = first.deployment, task.tier
-    automatic = is_automatic(requested, catalogue)
     parts = [_task(classification) if automatic else f"you asked for {requested}"]
-    if automatic and tier and all(c.deployment.tier != tier for c in candidates):
-        parts.append(f"no {tier} model can serve it now")
-    elif automatic and winner.tier != tier and any(is_saved(c.facts, task) for c in candidates):
-        parts.append("what is left of the powerful models is kept for tasks that gain more from them")
+    if automatic and winner.tier != tier:
+        if tier and all(c.deployment.tier != tier for c in candidates):
+            parts.append(f"no {tier} model can serve it now")
+        elif any(is_saved(c.facts, task) for c in candidates):
+            parts.append("what is left of the powerful models is kept for tasks that gain more from them")
     if provider and winner.provider != provider:
         parts.append(f"{provider}, which you prefer, can't serve it now")
-    if is_blocked(winner, availability):
-        blocked = availability[winner.id]
-        when = "may be free first" if blocked.until is None else f"is free first, in {max(0.0, blocked.until):,.0f} s"
-        parts.append(f"every candidate is blocked, {winner.id} {when} ({blocked.blocked})")
+    if (how := known[winner.id]).blocked:
+        when = "may be free first" if how.until is None else f"is free first, in {max(0.0, how.until):,.0f} s"
+        parts.append(f"every candidate is blocked, {winner.id} {when} ({how.blocked})")
     elif len(candidates) == 1:
         parts.append(f"{winner.id} is the only candidate")
     else:

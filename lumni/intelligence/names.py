@@ -1,7 +1,7 @@
 """What a client's model name means: deployments in stages, and a helpful refusal of names that mean nothing."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from lumni.catalogue.model import Catalogue, Deployment
@@ -10,6 +10,7 @@ from lumni.types import TaskType
 
 AUTO = "auto"
 TIERS: tuple[TaskType, ...] = ("fast", "powerful")
+_TIERS: Mapping[str, TaskType] = {tier: tier for tier in TIERS}
 
 SHOWN_CHARACTERS = 80
 """Of an unknown name, in messages."""
@@ -31,7 +32,7 @@ def is_automatic(requested: str, catalogue: Catalogue) -> bool:
 def tier_of(requested: str, catalogue: Catalogue) -> TaskType | None:
     """``fast`` or ``powerful`` if that is what was requested by name."""
     name = catalogue.aliases.get(requested, requested)
-    return next((tier for tier in TIERS if tier == name and is_automatic(requested, catalogue)), None)
+    return None if name in catalogue.groups else _TIERS.get(name)
 
 
 def stages(

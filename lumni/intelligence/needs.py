@@ -1,7 +1,6 @@
 """What a request needs of a model, and why a deployment can't give it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from lumni.catalogue.model import Capabilities, Deployment
@@ -21,8 +20,7 @@ CHAT_MODES = frozenset({"", "chat", "completion", "responses"})
 """LiteLLM's ``model_info.mode`` of models that answer chat requests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """``prompt_tokens`` is an estimate. ``max_output`` is in tokens, ``None`` when the client set none."""
 
     prompt_tokens: int = 0
@@ -37,6 +35,11 @@ class Needs:
         """Tokens of context: the prompt and what was asked for as output."""
         return self.prompt_tokens + (self.max_output or 0)
 
+    @property
+    def abilities(self) -> "Needs":
+        """Without sizes, in which hardly two requests are alike."""
+        return Needs(0, None, *self[2:])
+
 
 class Misfit(NamedTuple):
     """Why a deployment can't serve a request; ``limit`` is the tokens that it has instead, for sizes."""
@@ -50,13 +53,12 @@ def needs_of(body: Mapping[str, Any], thread: Thread | None = None) -> Needs:
     """What OpenAI's chat ``body`` needs. Never raises: what isn't understood isn't needed."""
     thread = thread or read(body)
     tools = [*mappings(body.get("tools")), *mappings(body.get("functions"))]
-    messages = sum(1 for _ in mappings(body.get("messages")))
     response_format = body.get("response_format")
     kind = response_format.get("type") if isinstance(response_format, Mapping) else None
     return Needs(
-        prompt_tokens=-(-(thread.size + _json_size(tools)) // BYTES_PER_TOKEN)
+        prompt_tokens=-(-(thread.size + (_json_size(tools) if tools else 0)) // BYTES_PER_TOKEN)
         + TOKENS_PER_IMAGE * thread.images
-        + TOKENS_PER_MESSAGE * messages,
+        + TOKENS_PER_MESSAGE * thread.messages,
         max_output=_tokens(body.get("max_completion_tokens")) or _tokens(body.get("max_tokens")),
         tools=bool(tools),
         vision=thread.images > 0,

@@ -1,24 +1,24 @@
 """From a request to ranked deployments with reasons: the whole thought, in one straight line."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from lumni.calibration import Calibration
-from lumni.catalogue.model import Catalogue, Deployment
-from lumni.catalogue.scores import Domain, Score, Scores
+from lumni.catalogue.model import Catalogue
+from lumni.catalogue.scores import Domain, Scores
 from lumni.errors import LumniError
 from lumni.intelligence import names, sieve
-from lumni.intelligence.classify import judge
-from lumni.intelligence.domain import domain_of
+from lumni.intelligence.classify import Frame, Opinion, judge
+from lumni.intelligence.domain import domain_of, subject_of
 from lumni.intelligence.explain import reason
 from lumni.intelligence.features import look
-from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan, Rank, Task
+from lumni.intelligence.memory import Memory
+from lumni.intelligence.model import UNCLASSIFIED, Availability, Candidate, Classification, Exclusion, Plan, Task
 from lumni.intelligence.needs import Needs, needs_of
-from lumni.intelligence.rank import WEIGHTS, facts_of, headroom, parts_of, task_of
-from lumni.intelligence.thread import read
+from lumni.intelligence.rank import WEIGHTS, headroom, task_of
+from lumni.intelligence.slate import Question, Slate, slate_of
+from lumni.intelligence.thread import Thread, read
 from lumni.types import Role, TaskType
 
 Classifying = Literal["auto", "asked", "never"]
@@ -30,6 +30,12 @@ FREE = Availability()
 
 PLENTIFUL = 0.5
 """The mean share of the strong models' quota that must be left for what is undecided to go to them: a judgement."""
+
+
+class Availabilities(Protocol):
+    """How deployments stand, by their ids."""
+
+    def get(self, id_: str, default: Availability, /) -> Availability: ...
 
 
 def _as_ranked(plan: Plan) -> Plan:
@@ -44,16 +50,17 @@ def plan(
     provider: str | None,
     fallback: bool,
     catalogue: Catalogue,
-    availability: Mapping[str, Availability],
+    availability: Availabilities,
     needs: Needs | None = None,
     person: str | None = None,
     role: Role = "student",
-    allowlists: Sequence[Sequence[str]] = (),
+    allowlists: tuple[tuple[str, ...], ...] = (),
     scores: Scores | None = None,
     weights: Mapping[str, float] | None = WEIGHTS,
     classifying: Classifying = "auto",
     calibration: Calibration | None = None,
     order: Callable[[Plan], Plan] = _as_ranked,
+    memory: Memory | None = None,
 ) -> Plan:
     """The deployments that may serve a request, the best first, and why the others may not.
 
@@ -75,6 +82,8 @@ def plan(
     classifies nothing. What isn't classified and leaves the model to Lumni goes by the model list too. ``calibration``
     is what the caller's course taught the classifier.
 
+    ``memory`` keeps what plans over the same catalogue and scores have in common, and never changes one.
+
     Raises:
         ModelNotFound: the name means nothing here, or only what is disabled.
         PermissionDenied: only personal accounts of others could serve it, or an allowlist leaves it out.
@@ -82,115 +91,134 @@ def plan(
         UnsupportedFeature: nobody can do what is asked.
         ContextLengthExceeded: nobody has a context window that large.
     """
-    asked = names.tier_of(requested, catalogue) or hint
     ask = _Ask(
-        requested, body, asked, provider, fallback, catalogue, availability, person, role, allowlists, calibration
+        Question(
+            requested=requested,
+            tier=names.tier_of(requested, catalogue) or hint,
+            by_score=weights is not None,
+            provider=provider,
+            fallback=fallback,
+            person=person if person in catalogue.owners else None,
+            role=role,
+            allowlists=allowlists,
+        ),
+        catalogue,
+        scores,
+        availability,
+        memory or Memory(),
     )
-    ordered = order(_ranked(ask, needs, scores, weights, classifying))
+    ordered = order(_ranked(ask, body, needs, weights, classifying, calibration))
     return ordered if fallback else _first_only(ordered)
 
 
+class _Ask(NamedTuple):
+    """What is asked for, by whom and among what. In its ``question`` the tier is the one that the client names."""
+
+    question: Question
+    catalogue: Catalogue
+    scores: Scores | None
+    availability: Availabilities
+    memory: Memory
+
+    def slate(self, question: Question) -> Slate:
+        return self.memory.slates.recall(question, lambda: slate_of(question, self.catalogue, self.scores))
+
+
 def _ranked(
-    ask: "_Ask",
+    ask: _Ask,
+    body: Mapping[str, Any],
     needs: Needs | None,
-    scores: Scores | None,
     weights: Mapping[str, float] | None,
     classifying: Classifying,
+    calibration: Calibration | None,
 ) -> Plan:
     """The plan with all candidates, ordered by what is known of them."""
-    body, asked = ask.body, ask.asked
+    asked = ask.question.tier
+    listens = classifying == "auto" or (classifying == "asked" and asked is not None)
     try:
         thread = read(body)
-        last = look(thread.last, body)
-        classification = UNCLASSIFIED
-        if classifying == "auto" or (classifying == "asked" and asked):
-            classification = judge(
-                thread,
-                last,
-                body,
-                asked,
-                plentiful=partial(_plentiful, ask.catalogue, ask.availability),
-                calibration=ask.calibration,
-            )
+        opinion = _opinion(ask.memory, thread, Frame.of(body), asked, calibration, listens=listens)
+        classification = opinion.plentiful
+        if opinion.scarce is not opinion.plentiful and not _plentiful(ask.catalogue, ask.availability):
+            classification = opinion.scarce
     except Exception as error:  # noqa: BLE001  (a mistake here must not cost anybody an answer)
         return _by_the_list(ask, {"classification": error})
-    if classification is UNCLASSIFIED and not asked:
+    if not listens and asked is None:
         weights = None
     try:
         needs = needs or needs_of(body, thread)
-        return _selected(ask, classification, needs, domain_of(last, needs), scores, weights)
+        return _selected(ask, classification, needs, domain_of(opinion.subject, needs), weights)
     except LumniError:
         raise
     except Exception as error:  # noqa: BLE001
         return _by_the_list(ask, {"selection": error})
 
 
-class _Ask(NamedTuple):
-    """What is asked for, by whom and among what. ``asked`` is the tier that the client names herself."""
+def _opinion(
+    memory: Memory,
+    thread: Thread,
+    frame: Frame,
+    asked: TaskType | None,
+    calibration: Calibration | None,
+    *,
+    listens: bool,
+) -> Opinion:
+    """What the conversation comes to, found out once for each."""
 
-    requested: str
-    body: Mapping[str, Any]
-    asked: TaskType | None
-    provider: str | None
-    fallback: bool
-    catalogue: Catalogue
-    availability: Mapping[str, Availability]
-    person: str | None
-    role: Role
-    allowlists: Sequence[Sequence[str]]
-    calibration: Calibration | None
+    def think() -> Opinion:
+        if not listens:
+            return Opinion(UNCLASSIFIED, UNCLASSIFIED, subject_of(look(thread.last, frame.body)))
+        return judge(thread, frame, asked, calibration=calibration)
 
-    @property
-    def automatic(self) -> bool:
-        return names.is_automatic(self.requested, self.catalogue)
-
-    @property
-    def preferred(self) -> str | None:
-        return sieve.known_provider(self.provider, self.catalogue)
-
-    def stages(self, tier: TaskType | None, weights: Mapping[str, float] | None) -> tuple[names.Stage, ...]:
-        by_score = weights is not None
-        return names.stages(self.requested, tier, self.catalogue, fallback=self.fallback, by_score=by_score)
+    return memory.opinions.recall(hash((thread.turns, frame, asked, listens, calibration and calibration.line)), think)
 
 
 def _selected(
-    ask: _Ask,
-    classification: Classification,
-    needs: Needs,
-    domain: Domain,
-    scores: Scores | None,
-    weights: Mapping[str, float] | None,
+    ask: _Ask, classification: Classification, needs: Needs, domain: Domain, weights: Mapping[str, float] | None
 ) -> Plan:
     """The plan for a task that was thought about."""
-    task = task_of(classification, ask.asked)
-    stages = ask.stages(task.tier, weights)
-    fitting = sieve.fitting(_eligible(ask, stages), needs)
-    fitting = sieve.available(sieve.within_limits(fitting, ask.availability), ask.availability)
-    known = {d.id: _known(d, domain, scores) for d in fitting.left}
-    plan = _plan(ask, classification, task, fitting, _rank(fitting, stages, ask, task, weights, known))
-    return replace(plan, domain=domain, weights=weights)
+    task = task_of(classification, ask.question.tier)
+    by_score, abilities = weights is not None, needs.abilities
+    question = ask.question._replace(tier=task.tier, by_score=by_score, domain=domain, abilities=abilities)
+    slate = ask.slate(question)
+    who = slate.fitting(needs)
+    known = {d.id: ask.availability.get(d.id, FREE) for d in who.left}
+    who = sieve.available(sieve.within_limits(who, known), known)
+    return _plan(ask, slate, who, known, classification, task, domain, weights)
 
 
 def _by_the_list(ask: _Ask, faults: Mapping[str, Exception]) -> Plan:
     """Without a thought about the task: in the model list's order, without those who may not serve the request."""
-    task = task_of(UNCLASSIFIED, ask.asked)
-    stages = ask.stages(task.tier, None)
-    left = sieve.available(_eligible(ask, stages), ask.availability)
-    return replace(_plan(ask, UNCLASSIFIED, task, left, _rank(left, stages, ask, task, None, {})), faults=faults)
+    task = task_of(UNCLASSIFIED, ask.question.tier)
+    slate = ask.slate(ask.question._replace(by_score=False))
+    known = {d.id: ask.availability.get(d.id, FREE) for d in slate.who.left}
+    return replace(_plan(ask, slate, sieve.available(slate.who, known), known, UNCLASSIFIED, task), faults=faults)
 
 
 def _plan(
-    ask: _Ask, classification: Classification, task: Task, left: sieve.Sieve, ranked: tuple[Candidate, ...]
+    ask: _Ask,
+    slate: Slate,
+    who: sieve.Sieve,
+    known: Mapping[str, Availability],
+    classification: Classification,
+    task: Task,
+    domain: Domain = "reasoning",
+    weights: Mapping[str, float] | None = None,
 ) -> Plan:
+    """By rank, then score or priority, then the file's order."""
+    requested, prospects = ask.question.requested, slate.prospects
+    candidates = sorted([prospects[d.id].candidate(known[d.id], task, weights) for d in who.left], key=precedence)
     return Plan(
         classification=classification,
-        candidates=ranked,
-        reason=reason(ask.requested, classification, task, ranked, ask.preferred, ask.availability, ask.catalogue),
-        excluded=left.excluded,
-        requested=ask.requested,
+        candidates=tuple(candidates),
+        reason=reason(requested, classification, task, candidates, slate.preferred, known, automatic=slate.automatic),
+        excluded=who.excluded,
+        domain=domain,
+        requested=requested,
         task=task,
-        automatic=ask.automatic,
-        named=names.tier_of(ask.requested, ask.catalogue) is not None,
+        automatic=slate.automatic,
+        named=slate.named,
+        weights=weights,
     )
 
 
@@ -201,58 +229,11 @@ def _first_only(plan: Plan) -> Plan:
     return replace(plan, candidates=(best,), excluded=plan.excluded + dropped)
 
 
-def _eligible(ask: _Ask, stages: tuple[names.Stage, ...]) -> sieve.Sieve:
-    """Who may be asked at all, whatever the request needs."""
-    found = sieve.of_catalogue((d for stage in stages for d in stage.deployments), ask.requested)
-    named = () if ask.automatic else tuple(d.id for d in stages[0].deployments)
-    found = sieve.listed(found, ask.requested, named, ask.allowlists, ask.catalogue)
-    found = sieve.permitted(found, ask.requested, named, ask.person, ask.role)
-    if ask.preferred and not ask.fallback:
-        found = sieve.only_provider(found, ask.preferred, ask.requested)
-    return found
-
-
-def _plentiful(catalogue: Catalogue, availability: Mapping[str, Availability]) -> bool:
+def _plentiful(catalogue: Catalogue, availability: Availabilities) -> bool:
     """Whether the strong tier's quota isn't scarce: half of it left on average, over models that may serve."""
     strong = [availability.get(d.id, FREE) for d in catalogue.deployments if d.enabled and d.tier == "powerful"]
     left = [0.0 if known.blocked else headroom(known) for known in strong]
     return not left or sum(left) >= PLENTIFUL * len(left)
-
-
-def _known(deployment: Deployment, domain: Domain, scores: Scores | None) -> Score | None:
-    model = scores.model_of(deployment) if scores is not None else None
-    return scores.score(model, domain) if scores is not None and model is not None else None
-
-
-def _rank(
-    eligible: sieve.Sieve,
-    stages: tuple[names.Stage, ...],
-    ask: _Ask,
-    task: Task,
-    weights: Mapping[str, float] | None,
-    known: Mapping[str, Score | None],
-) -> tuple[Candidate, ...]:
-    """By rank, then score or priority, then the file's order."""
-    place = {d.id: (number, stage.strict) for number, stage in enumerate(stages) for d in stage.deployments}
-    order = {d.id: spot for spot, d in enumerate(ask.catalogue.deployments)}
-    preferred, automatic = ask.preferred, ask.automatic
-
-    def candidate(deployment: Deployment) -> Candidate:
-        stage, strict = place[deployment.id]
-        available = ask.availability.get(deployment.id, FREE)
-        score = known.get(deployment.id)
-        facts = facts_of(deployment, available, score)
-        parts = parts_of(facts, task, weights) if weights is not None else {}
-        rank = Rank(
-            wait=_wait(deployment, ask.availability),
-            unpreferred=deployment.provider != preferred,
-            stage=stage,
-            misfit=automatic and task.tier not in (None, deployment.tier),
-        )
-        spot = order[deployment.id]
-        return Candidate(deployment, sum(parts.values()), parts, facts, score, rank, strict, spot, available.room)
-
-    return tuple(sorted(map(candidate, eligible.left), key=precedence))
 
 
 def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int, int]:
@@ -260,11 +241,3 @@ def precedence(candidate: Candidate) -> tuple[float, bool, int, float, int, int]
     rank = candidate.rank
     score = 0.0 if candidate.strict else -candidate.score
     return rank.wait, rank.unpreferred, rank.stage, score, candidate.facts.priority, candidate.place
-
-
-def _wait(deployment: Deployment, availability: Mapping[str, Availability]) -> float:
-    """Seconds until a blocked deployment is free again, 0 for a free one, infinite when nobody knows."""
-    if not sieve.is_blocked(deployment, availability):
-        return 0.0
-    until = availability[deployment.id].until
-    return math.inf if until is None or math.isnan(until) else max(0.0, until)

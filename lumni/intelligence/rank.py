@@ -50,16 +50,28 @@ def task_of(classification: Classification, asked: TaskType | None = None) -> Ta
     return Task(classification.task_type, _share(classification.gain / GREATEST_GAIN))
 
 
-def facts_of(deployment: Deployment, availability: Availability, known: Score | None = None) -> Facts:
-    """What is known of a deployment; ``known`` is its model in the task's domain. What is no number counts as 0."""
+def facts_of(deployment: Deployment, known: Score | None = None) -> Facts:
+    """What is known of a deployment whatever its quota; ``known`` is its model in the task's domain."""
     return Facts(
         tier=deployment.tier,
         benchmark=None if known is None else known.value,
-        headroom=headroom(availability),
-        price=None if availability.price is None else _share(availability.price),
         priority=max(0, deployment.priority),
-        calls=max(0.0, availability.calls),
         usd=_usd(deployment),
+    )
+
+
+def with_quota(facts: Facts, availability: Availability) -> Facts:
+    """``facts`` with what the quota says. What is no number counts as 0."""
+    tier, benchmark, _, _, priority, _, usd = facts
+    price = availability.price
+    return Facts(
+        tier,
+        benchmark,
+        _share(availability.headroom),
+        None if price is None else _share(price),
+        priority,
+        max(0.0, availability.calls),
+        usd,
     )
 
 
@@ -126,6 +138,9 @@ PARTS = (
 )
 
 
+NAMES = tuple(part.__name__ for part in PARTS)
+
+
 def scaled(weights: Mapping[str, float]) -> dict[str, float]:
     """Relative weights of the parts, scaled to sum to 1; what is left out weighs nothing. Names as in config.json too.
 
@@ -146,9 +161,14 @@ def scaled(weights: Mapping[str, float]) -> dict[str, float]:
     return {name: weight / total for name, weight in found.items()}
 
 
+def values_of(facts: Facts, task: Task) -> tuple[float, ...]:
+    """The parts, each in [0, 1], in the order of :data:`PARTS`."""
+    return tuple([part(facts, task) for part in PARTS])
+
+
 def parts_of(facts: Facts, task: Task, weights: Mapping[str, float] = WEIGHTS) -> dict[str, float]:
     """The weighted parts, which sum to the score."""
-    return {part.__name__: weights[part.__name__] * part(facts, task) for part in PARTS}
+    return {name: weights[name] * value for name, value in zip(NAMES, values_of(facts, task), strict=True)}
 
 
 def _usd(deployment: Deployment) -> float | None:
@@ -160,4 +180,6 @@ def _usd(deployment: Deployment) -> float | None:
 
 def _share(value: float) -> float:
     """``value`` held in [0, 1]; 0 for what is no number."""
-    return min(1.0, max(0.0, value)) if value == value else 0.0
+    if 0.0 <= value <= 1.0:
+        return value
+    return 1.0 if value > 1.0 else 0.0

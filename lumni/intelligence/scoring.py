@@ -26,23 +26,10 @@ class Verdict:
     gain: float
 
 
-REMEMBERED = 4096
-"""Turns whose verdicts are kept, by a hash and without their words: a class asks the same, a thread grows by a turn."""
-
-
 def verdict(reading: Reading, weights: Weights) -> Verdict:
-    """The verdict on one turn. A pure function of both, so that a turn keeps it for as long as its thread lives."""
-    key = hash((reading.turn, reading.features))
-    known: Verdict | None = weights.verdicts.get(key)
-    if known is None:
-        if len(weights.verdicts) >= REMEMBERED:
-            weights.verdicts.clear()
-        known = weights.verdicts[key] = _verdict(reading, weights)
-    return known
+    """The verdict on one turn, a pure function of both.
 
-
-def _verdict(reading: Reading, weights: Weights) -> Verdict:
-    """Log-odds are those of an exam question and of a classroom prompt, mixed as the style of asking says: a mean of
+    Log-odds are those of an exam question and of a classroom prompt, mixed as the style of asking says: a mean of
     sums is a sum, and so every factor is too.
     """
     places, found = signs_of(reading), ngrams(reading.turn.text)

@@ -24,6 +24,8 @@ class Sieve:
 
     def without(self, reasons: Mapping[str, str]) -> "Sieve":
         """The sieve after excluding deployments by id, each for its reason."""
+        if not reasons:
+            return self
         out = tuple(Exclusion(d, reasons[d.id]) for d in self.left if d.id in reasons)
         return Sieve(tuple(d for d in self.left if d.id not in reasons), self.excluded + out)
 
@@ -135,21 +137,16 @@ def fitting(sieve: Sieve, needs: Needs) -> Sieve:
     return left
 
 
-def within_limits(sieve: Sieve, availability: Mapping[str, Availability]) -> Sieve:
+def within_limits(sieve: Sieve, known: Mapping[str, Availability]) -> Sieve:
     """Without those whose quota is smaller than the request. If all are, all stay, for the quota to say so."""
-    unfit = {d.id: known.unfit for d in sieve.left if (known := availability.get(d.id)) and known.unfit}
+    unfit = {d.id: why for d in sieve.left if (why := known[d.id].unfit)}
     return sieve if len(unfit) == len(sieve.left) else sieve.without(unfit)
 
 
-def available(sieve: Sieve, availability: Mapping[str, Availability]) -> Sieve:
+def available(sieve: Sieve, known: Mapping[str, Availability]) -> Sieve:
     """Without those that are blocked now. If all are, all stay: one may be free again before the deadline."""
-    blocked = {d.id: _blocked(availability[d.id]) for d in sieve.left if is_blocked(d, availability)}
+    blocked = {d.id: _blocked(known[d.id]) for d in sieve.left if known[d.id].blocked}
     return sieve if len(blocked) == len(sieve.left) else sieve.without(blocked)
-
-
-def is_blocked(deployment: Deployment, availability: Mapping[str, Availability]) -> bool:
-    known = availability.get(deployment.id)
-    return known is not None and bool(known.blocked)
 
 
 def _blocked(availability: Availability) -> str:

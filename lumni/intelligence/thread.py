@@ -1,7 +1,6 @@
 """What a chat body says, read once and within bounds, whatever a client put into it."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 HEAD, TAIL = 3_000, 1_000
@@ -25,28 +24,31 @@ class Turn(NamedTuple):
     attachments: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(NamedTuple):
     """One conversation. Lengths are in characters of text; attachments don't count towards them.
 
     ``turns`` are the user's, at least one: in a body without any, the last message counts as one. ``size`` is in bytes
-    of UTF-8, over all messages and the tool calls inside them.
+    of UTF-8, over all ``messages`` and the tool calls inside them.
     """
 
     turns: tuple[Turn, ...] = (Turn(),)
     length: int = 0
     size: int = 0
     images: int = 0
+    messages: int = 0
 
     @property
     def last(self) -> Turn:
         return self.turns[-1]
 
 
-def mappings(value: object) -> Iterator[Mapping[str, Any]]:
+def mappings(value: object) -> Sequence[Mapping[str, Any]]:
     """The mappings of a list; nothing of anything else."""
-    if isinstance(value, (list, tuple)):
-        yield from (item for item in value if isinstance(item, Mapping))
+    if not isinstance(value, (list, tuple)):
+        return ()
+    return [
+        item for item in value if isinstance(item, (dict, Mapping))
+    ]  # dict: known without asking the abstract class
 
 
 def texts(content: object) -> Iterator[str]:
@@ -70,20 +72,27 @@ def read(body: Mapping[str, Any]) -> Thread:
     turns: list[Turn] = []
     otherwise = Turn()
     length = size = images = attachments = 0
-    for message in mappings(body.get("messages")):
+    messages = mappings(body.get("messages"))
+    for message in messages:
         content = message.get("content")
-        pieces = tuple(texts(content))
-        size += sum(map(utf8_size, pieces)) + _tool_call_size(message)
-        kinds = [kind for part in mappings(content) if isinstance(kind := part.get("type"), str)]
-        images += sum(kind in IMAGE_PARTS for kind in kinds)
-        attachments += sum(kind in IMAGE_PARTS or kind in OTHER_ATTACHMENTS for kind in kinds)
-        own = sum(map(len, pieces))
+        if isinstance(content, str):
+            text, own, heard = content, len(content), True
+            size += utf8_size(content)
+        else:
+            pieces = tuple(texts(content))
+            text, own, heard = "\n".join(pieces), sum(map(len, pieces)), bool(pieces)
+            size += sum(map(utf8_size, pieces))
+            kinds = [kind for part in mappings(content) if isinstance(kind := part.get("type"), str)]
+            images += sum(kind in IMAGE_PARTS for kind in kinds)
+            attachments += sum(kind in IMAGE_PARTS or kind in OTHER_ATTACHMENTS for kind in kinds)
+        if "tool_calls" in message:
+            size += _tool_call_size(message)
         if message.get("role") == "user":
-            turns.append(Turn(_ends("\n".join(pieces)), own, len(turns) + 1, length, attachments))
-        elif pieces and not turns:
-            otherwise = Turn(_ends("\n".join(pieces)), own, 1, length, attachments)
+            turns.append(Turn(_ends(text), own, len(turns) + 1, length, attachments))
+        elif heard and not turns:
+            otherwise = Turn(_ends(text), own, 1, length, attachments)
         length += own
-    return Thread(tuple(turns) or (otherwise,), length, size, images)
+    return Thread(tuple(turns) or (otherwise,), length, size, images, len(messages))
 
 
 def _tool_call_size(message: Mapping[str, Any]) -> int:

@@ -6,18 +6,24 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lumni.intelligence.memory import Bounded
 from lumni.intelligence.ngrams import BUCKETS, Ngrams
 from lumni.intelligence.signs import NAMES
+
+if TYPE_CHECKING:
+    from lumni.intelligence.classify import Heard
 
 FORMAT = 1
 LARGEST = 128 * 1024
 """Bytes that the file may have."""
 ID_LENGTH = 12
+REMEMBERED = 4096
+"""Turns whose verdicts are kept, by a hash and without their words: a class asks the same, a thread grows by a turn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +48,7 @@ class Weights:
     and so how much each of them counts. ``gain`` is the share of right answers that the strong tier adds at exam
     questions. The tables hold the weights of all side by side, since a turn asks all of them for the same places:
     ``signs`` has the shape (signs, 4), and ``ngrams`` has the four bytes of a bucket as one integer, small enough to
-    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.scoring``'s memory of what they said, ``id`` the
+    stay in a core's cache. ``verdicts`` is ``lumni.intelligence.classify``'s memory of what they said, ``id`` the
     beginning of their file's SHA-256.
     """
 
@@ -53,7 +59,9 @@ class Weights:
     id: str = ""
     signs: NDArray[np.float32] = field(init=False)
     ngrams: NDArray[np.uint32] = field(init=False)
-    verdicts: dict[int, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    verdicts: "Bounded[int, Heard]" = field(
+        init=False, repr=False, compare=False, default_factory=lambda: Bounded(REMEMBERED)
+    )
 
     def __post_init__(self) -> None:
         signs = np.stack([linear.signs for linear in self.linears], axis=1)

@@ -4,7 +4,7 @@ Providers' chunks, and LiteLLM's, differ from that in small ways that break clie
 finish reasons for one choice of several, the role missing or repeated, parallel tool calls that share an index.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +93,7 @@ class ChunkShaper:
         self.head: Json = {}
         self.spoken: dict[int, Spoken] = {}
         self._tail: Json = {"usage": None} if usage_asked else {}
-        self._around_text: tuple[()] | tuple[bytes, bytes] = ()
+        self._around_text = (b"", b"")
 
     @property
     def said(self) -> bool:
@@ -104,13 +104,14 @@ class ChunkShaper:
         """:meth:`feed` as server-sent events. What only brings more text, as most chunks do, takes the short way."""
         if text := self.more_text(chunk):
             with suppress(TypeError):  # half a surrogate pair
-                return self.add_text(text, orjson.dumps(text))
+                return self.add_texts([text], [orjson.dumps(text)])
         return b"".join(map(sse.event, self.feed(chunk)))
 
-    def add_text(self, text: str, written: bytes) -> bytes:
-        """The event of more text of the first choice, which has begun; ``written`` is the text as JSON."""
-        self.spoken[0].pieces.setdefault("content", []).append(text)
-        return written.join(self._around_text)
+    def add_texts(self, texts: Sequence[str], written: Sequence[bytes]) -> bytes:
+        """The events of more texts of the first choice, which has begun; ``written`` are the texts as JSON."""
+        self.spoken[0].pieces.setdefault("content", []).extend(texts)
+        before, after = self._around_text
+        return b"%b%b%b" % (before, (after + before).join(written), after)
 
     def more_text(self, chunk: Mapping[str, Any]) -> str:
         """The text of a chunk that has nothing else to say, for a first choice that has begun; else nothing."""
@@ -120,7 +121,7 @@ class ChunkShaper:
             begun = self.spoken[choice.get("index") or 0] is self.spoken[0] and self.spoken[0].started
         except (KeyError, TypeError, ValueError):
             return ""
-        if not begun or not self._around_text or type(text) is not str or choice.get("logprobs"):
+        if not begun or not self._around_text[0] or type(text) is not str or choice.get("logprobs"):
             return ""
         if len(delta) > 1 and any(value for name, value in delta.items() if name not in _WITH_TEXT):
             return ""
@@ -158,7 +159,7 @@ class ChunkShaper:
         if chunk.get("system_fingerprint"):
             self.head["system_fingerprint"] = chunk["system_fingerprint"]
         before, found, after = sse.event(self._chunk(0, {"content": _MARK})).rpartition(orjson.dumps(_MARK))
-        self._around_text = (before, after) if found else ()
+        self._around_text = (before, after) if found else (b"", b"")
 
     def _start(self, index: int, spoken: Spoken) -> Iterator[Json]:
         if not spoken.started:

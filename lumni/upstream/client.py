@@ -11,7 +11,7 @@ from lumni import sse
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.errors import LumniError
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Lane, Trace, Usage
+from lumni.types import Attempt, ChatRequest, Json, Lane, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Gate, Journey
@@ -75,15 +75,9 @@ class Upstream:
     ) -> WholeAnswer | StreamedAnswer:
         """The first candidate's answer, or the next one's if it fails. Raises :class:`LumniError`."""
         settings = self._settings
-        if not request.stream:
-            whole: WholeAnswer = await self._journey(self._complete, request, candidates, gate, trail).run(
-                request.deadline
-            )
-            return whole
-        first = min(settings.attempt_timeout, settings.first_token_timeout)
-        journey = self._journey(self._open, request, candidates, gate, trail, seconds=first)
-        stream: ProviderStream = await journey.run(request.deadline)
-        return ResumingStream(self, request, stream, gate, trail)
+        budget = Budget(settings.num_retries + 1, settings.max_attempts, self._seconds(request))
+        answer: Any = await self._travel(request, candidates, gate, trail, budget, request.deadline)
+        return ResumingStream(self, request, answer, gate, trail) if request.stream else answer
 
     async def reopen(
         self, request: ChatRequest, deployment: Deployment, gate: Gate, trail: list[Attempt]
@@ -92,65 +86,46 @@ class Upstream:
 
         It counts as an attempt of the request. The time budget ended with the stream's first content; this has its own.
         """
-        seconds = min(self._settings.attempt_timeout, self._settings.first_token_timeout)
-        journey = self._journey(self._open, request, [deployment], gate, trail, seconds=seconds, rounds=1)
-        stream: ProviderStream = await journey.run(asyncio.get_running_loop().time() + seconds)
+        budget = Budget(1, self._settings.max_attempts, self._seconds(request))
+        deadline = asyncio.get_running_loop().time() + budget.seconds
+        stream: ProviderStream = await self._travel(request, [deployment], gate, trail, budget, deadline)
         return stream
 
-    def _journey(
+    def _seconds(self, request: ChatRequest) -> float:
+        """How long one call may take: to its end, or to a stream's first content."""
+        settings = self._settings
+        if request.stream:
+            return min(settings.attempt_timeout, settings.first_token_timeout)
+        return settings.attempt_timeout
+
+    async def _travel(
         self,
-        call: Any,
         request: ChatRequest,
         candidates: Sequence[Deployment],
         gate: Gate,
         trail: list[Attempt],
-        *,
-        seconds: float | None = None,
-        rounds: int | None = None,
-    ) -> Journey[Any]:
-        settings = self._settings
-        budget = Budget(
-            rounds=rounds or settings.num_retries + 1,
-            attempts=settings.max_attempts,
-            seconds=seconds or settings.attempt_timeout,
-        )
-
+        budget: Budget,
+        deadline: float,
+    ) -> Any:
+        """A whole answer or a :class:`ProviderStream`, as the request asks."""
         lanes: dict[str, Lane] = {}
 
-        async def attempt(deployment: Deployment, seconds: float) -> Any:
+        async def attempt(deployment: Deployment, seconds: float) -> WholeAnswer | ProviderStream:
             lane = lanes[deployment.id] = self.lane(request, deployment)
-            params = await self._params_of(deployment)
-            return await call(lane, request, deployment, _traced(params, request.trace), seconds)
+            carrier = self._relay if lane == "relay" else self._translated
+            params = self._params.get(deployment.id) or await self._ask_params(deployment)
+            if request.stream:
+                return await carrier.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
+            return await carrier.complete(request, deployment, params, seconds)
 
-        return Journey(self._router, request, candidates, gate, attempt, trail, budget, lanes)
+        return await Journey(self._router, request, candidates, gate, attempt, trail, budget, lanes).run(deadline)
 
-    async def _params_of(self, deployment: Deployment) -> Mapping[str, Any]:
+    async def _ask_params(self, deployment: Deployment) -> Mapping[str, Any]:
         """The Router's parameters of a deployment. By its id it always chooses the same: once is enough to ask."""
-        if deployment.id not in self._params:
-            chosen = await self._router.async_get_available_deployment(
-                model=deployment.id, messages=[], request_kwargs={}
-            )
-            self._params[deployment.id] = chosen["litellm_params"]
-        return self._params[deployment.id]
-
-    async def _complete(
-        self, lane: Lane, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
-    ) -> WholeAnswer:
-        carrier = self._relay if lane == "relay" else self._translated
-        return await carrier.complete(request, deployment, params, seconds)
-
-    async def _open(
-        self, lane: Lane, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any], seconds: float
-    ) -> ProviderStream:
-        carrier = self._relay if lane == "relay" else self._translated
-        return await carrier.open(request, deployment, params, seconds, self._settings.stream_idle_timeout)
-
-
-def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
-    """With the request's place in its trace, for a provider that is part of it."""
-    if trace is None:
+        chosen = await self._router.async_get_available_deployment(model=deployment.id, messages=[], request_kwargs={})
+        params: Mapping[str, Any] = chosen["litellm_params"]
+        self._params[deployment.id] = params
         return params
-    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 class ResumingStream:
@@ -168,6 +143,7 @@ class ResumingStream:
         self._stream = stream
         self._gate = gate
         self._trail = trail
+        self._rest: AsyncIterator[bytes] | None = None  # of the second answer
 
     @property
     def usage(self) -> Usage:
@@ -189,17 +165,19 @@ class ResumingStream:
     def resumed(self) -> bool:
         return self._stream is not self._shaped
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> "ResumingStream":
         """The answer's events. Raises :class:`AttemptFailed` when the stream broke off for good."""
-        first = self._stream
-        try:
-            async for events in first:
-                yield events
-        except AttemptFailed as cut:
-            await first.aclose()
-            await self._fell(cut.failure)
-            async for events in self._resume(first, cut):
-                yield events
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._rest is None:
+            try:
+                return await anext(self._shaped)
+            except AttemptFailed as cut:
+                await self._shaped.aclose()
+                await self._fell(cut.failure)
+                self._rest = self._resume(self._shaped, cut)
+        return await anext(self._rest)
 
     async def _resume(self, first: ProviderStream, cut: AttemptFailed) -> AsyncIterator[bytes]:
         try:

@@ -30,7 +30,13 @@ class EventReader:
         self._rest = rest + tail
         if len(self._rest) > LARGEST:
             raise TooLong(f"an event of more than {LARGEST} bytes")
-        return [data for event in events for data in _data(event)]
+        found: list[bytes] = []
+        for event in events:
+            if event.startswith(b"data: ") and b"\n" not in event:
+                found.append(event[6:])
+            else:
+                found += _data(event)
+        return found
 
     def end(self) -> list[bytes]:
         """The data of a last event that lacks its empty line."""
@@ -38,9 +44,7 @@ class EventReader:
 
 
 def _data(event: bytes) -> list[bytes]:
-    """Usually one line. Of several lines each that looks like JSON of its own is one: some servers forget the gap."""
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return [event[6:]]
+    """Of several lines each that looks like JSON of its own is one: some servers forget the gap."""
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     if len(lines) > 1 and not all(line.startswith((b"{", b"[DONE]")) for line in lines):
         return [b"\n".join(lines)]

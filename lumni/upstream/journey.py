@@ -30,6 +30,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 FAIR_SECONDS = 10.0  # a provider that was given less, because the request's time was nearly over, hasn't failed
+_OK = Failure(Outcome.OK, 200)
 # A round that fails for these reasons fails the same way next time.
 _FINAL = frozenset({Outcome.AUTH, Outcome.NOT_FOUND, Outcome.CONTEXT})
 
@@ -91,6 +92,8 @@ class Journey(Generic[T]):
     ``trail`` collects the attempts, for the record and for the error; ``lanes`` holds who carried each deployment's.
     """
 
+    _answer: T
+
     def __init__(
         self,
         router: Any,
@@ -120,9 +123,10 @@ class Journey(Generic[T]):
         try:
             async with asyncio.timeout_at(deadline) as clock:
                 try:
-                    return await self._round()
+                    await self._round()
                 except RoundFailed as failed:
-                    return await self._further_rounds(failed)
+                    await self._further_rounds(failed)
+            return self._answer
         except Stop as stop:
             raise stop.error from stop.__cause__
         except TimeoutError:
@@ -130,26 +134,25 @@ class Journey(Generic[T]):
                 raise  # a fault of ours, whatever timed out there
             raise self._verdict(in_time=False) from None
 
-    async def _further_rounds(self, failed: RoundFailed) -> T:
+    async def _further_rounds(self, failed: RoundFailed) -> None:
         """The Router's retries after a first round that ``failed``: it is told of that as if it had begun it."""
         from litellm.types.router import RetryPolicy
 
         told: list[RoundFailed] = [failed]
 
-        async def next_round(**_: Any) -> T:
+        async def next_round(**_: Any) -> None:
             if told:
                 raise told.pop()
-            return await self._round()
+            await self._round()
 
-        answer: T = await self._router.async_function_with_retries(
+        await self._router.async_function_with_retries(
             original_function=next_round,
             model="lumni",
             model_group_retry_policy={"lumni": RetryPolicy(DefaultRetries=self._budget.rounds - 1)},
             metadata={},
         )
-        return answer
 
-    async def _round(self) -> T:
+    async def _round(self) -> None:
         """One pass over the candidates that may still answer, by the Router's fallbacks.
 
         A pass that only met used-up quota doesn't count: the gate knows until when, and the request waits its turn.
@@ -157,10 +160,10 @@ class Journey(Generic[T]):
         self._rounds += 1
         while True:
             first = await self._turn()
-            ids = [first.id, *(id_ for id_ in self._candidates if id_ != first.id and not self._is_final(id_))]
+            ids = [first.id, *(id_ for id_ in self._able() if id_ != first.id)]
             self._all_held_back = True
             try:
-                answer: T = await self._router.async_function_with_fallbacks(
+                await self._router.async_function_with_fallbacks(
                     original_function=self._attempt,
                     model=ids[0],
                     fallbacks=ids[1:],
@@ -168,7 +171,7 @@ class Journey(Generic[T]):
                     num_retries=0,
                     metadata={},
                 )
-                return answer
+                return
             except AttemptFailed:
                 if self._all_held_back:
                     continue
@@ -181,13 +184,13 @@ class Journey(Generic[T]):
         """The candidate to call first in this pass."""
         if len(self._trail) >= self._budget.attempts:
             raise Stop(self._verdict())
-        able = [deployment for id_, deployment in self._candidates.items() if not self._is_final(id_)]
         try:
-            return await self._gate.lease(able, self._deadline)
+            return await self._gate.lease([self._candidates[id_] for id_ in self._able()], self._deadline)
         except LumniError as error:
             raise Stop(self._verdict(error)) from error
 
-    async def _attempt(self, model: str, **_: Any) -> T:
+    async def _attempt(self, model: str, **_: Any) -> None:
+        """One call. Its answer is kept here, and the Router gets none: it would put headers of its own on it."""
         deployment = self._candidates[model]
         if len(self._trail) >= self._budget.attempts:
             raise Stop(self._verdict())
@@ -199,7 +202,7 @@ class Journey(Generic[T]):
         started = loop.time()
         seconds = min(self._budget.seconds, self._deadline - started)
         try:
-            answer = await self._call(deployment, seconds)
+            self._answer = await self._call(deployment, seconds)
         except AttemptFailed as failed:
             await self._fell(deployment, started, failed.failure, hurried=self._hurried(seconds))
             raise
@@ -218,8 +221,7 @@ class Journey(Generic[T]):
             logger.exception("a fault of ours in %s, in an attempt at %s", self._request.request_id, deployment.id)
             self._note(deployment, started, Failure(Outcome.ERROR))
             raise Stop(InternalError("Lumni made a mistake. The log says which, under this request's id.")) from error
-        self._note(deployment, started, Failure(Outcome.OK, 200))
-        return answer
+        self._note(deployment, started, _OK)
 
     def _hurried(self, seconds: float) -> bool:
         return seconds < min(self._budget.seconds, FAIR_SECONDS)
@@ -237,7 +239,7 @@ class Journey(Generic[T]):
             raise Stop(
                 InvalidRequest(f"{deployment.provider} refused the request: {failure.detail}", code="bad_request")
             )
-        if all(self._is_final(id_) for id_ in self._candidates):
+        if not self._able():
             raise Stop(self._verdict())
 
     def _note(self, deployment: Deployment, started: float, failure: Failure) -> None:
@@ -256,8 +258,10 @@ class Journey(Generic[T]):
             )
         )
 
-    def _is_final(self, id_: str) -> bool:
-        return id_ in self._last and self._last[id_].outcome in _FINAL
+    def _able(self) -> list[str]:
+        """The candidates that may still answer."""
+        final = {id_ for id_, failure in self._last.items() if failure.outcome in _FINAL}
+        return [id_ for id_ in self._candidates if id_ not in final]
 
     def _asked_to_wait(self) -> float | None:
         """How long the candidate that comes back first asked to be left alone; ``None`` when one of them didn't."""

@@ -13,6 +13,7 @@ TRIES = 3
 SECONDS = 3600.0
 NAMES = 32
 LENGTH = 64
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Refusals:
@@ -26,8 +27,10 @@ class Refusals:
         self._until: dict[str, dict[str, float]] = {}
 
     def of(self, deployment: str) -> frozenset[str]:
+        if deployment not in self._until:
+            return _NOTHING
         now = self._clock()
-        return frozenset(name for name, until in self._until.get(deployment, {}).items() if until > now)
+        return frozenset(name for name, until in self._until[deployment].items() if until > now)
 
     def learn(self, deployment: str, names: Iterable[str]) -> None:
         known = self._until.setdefault(deployment, {})

@@ -2,9 +2,10 @@
 
 import asyncio
 import dataclasses
+import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -61,45 +62,40 @@ class ProviderStream(ABC):
     async def commit(self) -> None:
         """Read up to the first content: until then another deployment can still take over unseen."""
         while not self._ended and not self.shaper.said:
-            self._head += await self._read()
+            self._head += await self._read(math.inf)
         if not self.shaper.said and not self.closing:
             raise AttemptFailed(Failure(Outcome.UNAVAILABLE, detail="the stream ended before it said anything"))
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> "ProviderStream":
         """Whole events, as many as came together. Raises :class:`AttemptFailed` with ``CUT`` when it breaks off."""
-        if self._head:
-            yield self._head
-        while not self._ended:
-            try:
-                events = await self._more()
-            except asyncio.CancelledError:
-                if failures.is_cancelled():
-                    raise
-                raise AttemptFailed(Failure(Outcome.CUT, detail="the provider's client gave up")) from None
-            except Exception as error:
-                if self._is_whole(error):
-                    return
+        return self
+
+    async def __anext__(self) -> bytes:
+        events, self._head = self._head, b""
+        due = asyncio.get_running_loop().time() + self._idle
+        try:
+            while not events and not self._ended:
+                events = await self._read(due)
+        except asyncio.CancelledError:
+            if failures.is_cancelled():
+                raise
+            raise AttemptFailed(Failure(Outcome.CUT, detail="the provider's client gave up")) from None
+        except Exception as error:
+            if not self._is_whole(error):
                 failure = failures.read(error, self._secrets)
                 detail = "the stream fell silent" if failure.outcome is Outcome.TIMEOUT else failure.detail
                 raise AttemptFailed(dataclasses.replace(failure, outcome=Outcome.CUT, detail=detail)) from error
-            if events:
-                yield events
+        if not events:
+            raise StopAsyncIteration
+        return events
 
     @abstractmethod
     async def aclose(self) -> None:
         """Hang up. A stream that breaks while closing is closed all the same."""
 
-    async def _more(self) -> bytes:
-        """The next events that say something; nothing at the end. Raises ``TimeoutError`` after too long a silence."""
-        events = b""
-        async with asyncio.timeout(self._idle):
-            while not events and not self._ended:
-                events = await self._read()
-        return events
-
     @abstractmethod
-    async def _read(self) -> bytes:
-        """What came next, as events; calls :meth:`_end` at the end."""
+    async def _read(self, due: float) -> bytes:
+        """What came next, as events; calls :meth:`_end` at the end. Raises ``TimeoutError`` at ``due`` (loop time)."""
 
     def _is_whole(self, error: Exception) -> bool:  # noqa: ARG002
         """Whether nothing was missing but the end of the connection when it failed; then the stream has ended."""

@@ -1,13 +1,14 @@
 """The translated lane: one attempt at one deployment through ``litellm.acompletion``."""
 
 import asyncio
+import math
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 from lumni.catalogue.model import Deployment
-from lumni.types import ChatRequest, Outcome
+from lumni.types import ChatRequest, Outcome, Trace
 from lumni.upstream import failures, normalise, parameters
 from lumni.upstream.answer import WholeAnswer
 from lumni.upstream.failures import AttemptFailed, Failure
@@ -81,6 +82,7 @@ class TranslatedLane:
     async def _call(self, request: ChatRequest, deployment: Deployment, params: Mapping[str, Any]) -> Any:
         await self.warm_up()
         provider, supported = deployment.model.split("/", 1)[0], self._supported.by(deployment)
+        params = _traced(params, request.trace)
 
         async def ask(refused: frozenset[str]) -> Any:
             arguments = parameters.for_deployment(request.body, supported, refused, provider)
@@ -122,9 +124,10 @@ class TranslatedStream(ProviderStream):
         with suppress(Exception):
             await self._wrapper.aclose()
 
-    async def _read(self) -> bytes:
+    async def _read(self, due: float) -> bytes:
         try:
-            chunk = await anext(self._wrapper)
+            async with asyncio.timeout_at(None if due == math.inf else due):
+                chunk = await anext(self._wrapper)
         except StopAsyncIteration:
             self._end(self._tap.reasons())
             return b""
@@ -132,6 +135,13 @@ class TranslatedStream(ProviderStream):
         if dumped.get("usage"):
             self._usage = normalise.usage_body(dumped["usage"])
         return self.shaper.events(dumped)
+
+
+def _traced(params: Mapping[str, Any], trace: Trace | None) -> Mapping[str, Any]:
+    """With the request's place in its trace, for a provider that is part of it."""
+    if trace is None:
+        return params
+    return {**params, "extra_headers": {**(params.get("extra_headers") or {}), "traceparent": trace.header}}
 
 
 def headers_of(response: Any) -> Mapping[str, str]:

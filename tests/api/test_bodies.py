@@ -1,14 +1,16 @@
 """What a body may hold besides good JSON, and what other methods of the chat routes answer."""
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from lumni.api.middleware import Authentication, HeadAsGet, Limits, RequestId
-from lumni.people.keyring import Keyring
+from lumni.api.gate import Gate
+from lumni.services import Services
+from lumni.settings import Settings
 
 PATHS = ["/v1/chat/completions", "/completion"]
 JSON = {"content-type": "application/json"}
@@ -146,8 +148,8 @@ async def test_a_websocket_is_refused_by_the_application_too() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    app = RequestId(HeadAsGet(Limits(Authentication(route, Keyring("")), 10, 10)))
-    await app({"type": "websocket", "path": PATHS[0], "headers": [], "query_string": b""}, receive, send)
+    gate = Gate(route, cast("Services", SimpleNamespace(settings=Settings())), {})
+    await gate({"type": "websocket", "path": PATHS[0], "headers": [], "query_string": b""}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]  # servers make a 403 of it
 
 

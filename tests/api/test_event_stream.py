@@ -1,11 +1,14 @@
 """A stream whose client can't be reached any more is closed, so that it is settled."""
 
 from collections.abc import AsyncGenerator, MutableMapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from lumni.api.sse import EventStream
+from lumni.api.presence import Presence
+from lumni.api.replies import EventStream
+from lumni.api.visit import Visit
 from lumni.gateway.drain import Drain
 
 
@@ -28,6 +31,8 @@ async def test_a_stream_that_can_t_even_begin_is_closed_at_once() -> None:
 
     begun = events()
     await anext(begun)
+    services = SimpleNamespace(pipeline=SimpleNamespace(drain=Drain()))
+    visit = cast("Visit", SimpleNamespace(services=services, presence=Presence()))
     with pytest.raises(OSError, match=r"http\.response\.start"):
-        await EventStream(begun, {}, Drain())({"type": "http"}, receive, send)
+        await EventStream(begun, {}, visit)({"type": "http"}, receive, send)
     assert closed

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 
-from lumni.catalogue.scores import DOMAINS
-from lumni.intelligence.domain import LONG_PROMPT, domain_of
-from lumni.intelligence.features import Reading, look
+from lumni.catalogue.scores import DOMAINS, Domain
+from lumni.intelligence.domain import LONG_PROMPT, domain_of, subject_of
+from lumni.intelligence.features import look
 from lumni.intelligence.needs import needs_of
 from lumni.intelligence.thread import read
 from lumni.types import Json
@@ -18,8 +18,8 @@ IMAGE = [
 ]
 
 
-def last_of(body: Json) -> Reading:
-    return look(read(body).last, body)
+def found(body: Json) -> Domain:
+    return domain_of(subject_of(look(read(body).last, body)), needs_of(body))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,11 @@ def last_of(body: Json) -> Reading:
 )
 def test_the_domain_follows_from_what_a_model_must_take_in_and_then_from_the_subject(body: Json, domain: str) -> None:
     """001-23: images, long prompts and tools first, then code, data, mathematics, language; else reasoning."""
-    assert domain_of(last_of(body), needs_of(body)) == domain
+    assert found(body) == domain
 
 
 @given(bodies)
 def test_any_body_has_a_domain(body: Json) -> None:
     """001-21: whatever a client sends, and the same one again."""
-    found = domain_of(last_of(body), needs_of(body))
-    assert found in DOMAINS
-    assert found == domain_of(last_of(body), needs_of(body))
+    assert found(body) in DOMAINS
+    assert found(body) == found(body)

@@ -67,7 +67,9 @@ def test_a_tier_asked_for_by_name_comes_first_even_if_nothing_is_classified() ->
     assert not made.classified
 
 
-@pytest.mark.parametrize("broken", ["plan.judge", "plan.domain_of", "plan.parts_of", "plan.look", "scoring.ngrams"])
+@pytest.mark.parametrize(
+    "broken", ["plan.judge", "plan.domain_of", "slate.recent_usage", "classify.look", "scoring.ngrams"]
+)
 def test_a_mistake_in_classifying_or_ranking_costs_no_answer(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     """001-21: the order of the model list serves, and the plan says what went wrong."""
 

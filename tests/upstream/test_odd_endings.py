@@ -32,7 +32,7 @@ async def outcome_of(here: Line, monkeypatch: pytest.MonkeyPatch, error: BaseExc
     from lumni.upstream.runtime import load_litellm
 
     monkeypatch.setattr(load_litellm(), "acompletion", raising(error))
-    monkeypatch.setattr("lumni.upstream.relay._post", raising(error))
+    monkeypatch.setattr("lumni.upstream.connections.Pool.post", raising(error))
     with pytest.raises(LumniError) as caught:
         await here.ask(**body)
     assert len(here.records) == 1
@@ -172,7 +172,7 @@ async def test_a_stream_of_nothing_is_silence(provider: str) -> None:
 
 
 async def test_a_cancellation_from_below_in_mid_stream_breaks_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lumni.upstream.relay import RelayStream
+    from lumni.upstream.relay_stream import RelayStream
     from lumni.upstream.translated import TranslatedStream
 
     begun = [STREAM, events(delta("one ")), None]
