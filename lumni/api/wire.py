@@ -95,26 +95,36 @@ def chat_request(body: Json, headers: Headers, settings: Settings, envelope: Jso
     if not messages and not body.get("prompt"):
         raise InvalidRequest("messages: Field required.", param="messages")
     _check_thread(messages)
+    wishes, sent = {}, body
+    if not OWN_FIELDS.isdisjoint(body):
+        wishes, sent = _wishes(body), {name: value for name, value in body.items() if name not in OWN_FIELDS}
     shown = body.get("lumni") is not False and headers.get(b"x-lumni-metadata", b"").lower() not in _OFF
     return ChatRequest(
         **envelope,
-        body={**{name: value for name, value in body.items() if name not in OWN_FIELDS}, "messages": messages},
+        **wishes,
+        body={**sent, "messages": messages},
         model=body["model"],
         deadline=asyncio.get_running_loop().time() + settings.request_timeout,
         stream=bool(body.get("stream")),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
-        task_type=_task_type(body),
-        provider=body.get("provider"),
-        strategy=spell_strategy(body.get("routing_strategy")),
-        fallback=body.get("fallback") is not False,
         label=_label(body),
         assignment=assignment_in(headers),
         receipt=headers.get(b"x-lumni-receipt", b"").lower() in _ON,
-        prompt=_prompt(body.get("prompt")),
-        experiment=body.get("experiment"),
         cache_control=cache_control(headers.get(b"cache-control", b"").decode("latin-1")),
         metadata_in_body=shown and settings.response_metadata,
     )
+
+
+def _wishes(body: Json) -> Json:
+    """What the fields of Lumni's own ask for."""
+    return {
+        "task_type": _task_type(body),
+        "provider": body.get("provider"),
+        "strategy": spell_strategy(body.get("routing_strategy")),
+        "fallback": body.get("fallback") is not False,
+        "prompt": _prompt(body.get("prompt")),
+        "experiment": body.get("experiment"),
+    }
 
 
 def refused(body: Json, envelope: Json) -> ChatRequest:

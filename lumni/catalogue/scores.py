@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files as resources
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -89,7 +89,7 @@ class Figure(NamedTuple):
         return None if factor is None else round(self.score * factor, 2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Score:
     """How good a model is in a domain: ``value`` in [0, 1] is the share of LiveBench's models that it beats.
 
@@ -115,6 +115,17 @@ class Score:
     @property
     def date(self) -> datetime.date:
         return self.figure.column.date
+
+    @cached_property
+    def provenance(self) -> Mapping[str, str]:
+        """Where ``value`` is from, as it is recorded and shown."""
+        return {
+            "model": self.model,
+            "column": self.column,
+            "source": self.source,
+            "date": self.date.isoformat(),
+            "confidence": self.confidence,
+        }
 
     @property
     def n(self) -> int:

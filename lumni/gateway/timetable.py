@@ -15,8 +15,7 @@ def apply(request: ChatRequest, principal: Principal, rules: Rules | None) -> tu
 
     Teachers and admins are bound by nothing here. Raises :class:`NotFound` and :class:`PermissionDenied`.
     """
-    assignment = named(request.assignment, principal)
-    if assignment != request.assignment:
+    if (assignment := named(request.assignment, principal)) != request.assignment:
         request = replace(request, assignment=assignment)
     principal, exam = bounds(principal, request.assignment, rules, request.created_at)
     return (_pinned(request, exam) if exam else request), principal

@@ -48,19 +48,9 @@ def load(dumped: Mapping[str, Any]) -> Decision:
 
 
 def _dumped(option: Option) -> list[Any]:
-    wait, *rest = option.rank
-    rank = [None if math.isinf(wait) else wait, *rest]
-    return [
-        option.deployment,
-        option.provider,
-        option.model,
-        list(option.facts),
-        rank,
-        option.strict,
-        option.place,
-        option.room,
-        option.benchmark,
-    ]
+    deployment, provider, model, facts, (wait, *rest), strict, place, room, benchmark = option
+    rank = [None if wait == math.inf else wait, *rest]
+    return [deployment, provider, model, list(facts), rank, strict, place, room, benchmark]
 
 
 def _loaded(dumped: Sequence[Any]) -> Option:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lumni.intelligence.model import Calibrated, Candidate, Facts, Plan, Rank, Task
+from lumni.intelligence.model import Calibrated, Candidate, Exclusion, Facts, Plan, Rank, Task
 from lumni.intelligence.rank import GAIN, PARTS, parts_of
 from lumni.types import Json, TaskType
 
@@ -22,24 +22,13 @@ class Option(NamedTuple):
     strict: bool
     place: int
     room: bool
-    benchmark: Json | None = None
+    benchmark: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, candidate: Candidate) -> "Option":
-        chosen, known = candidate.deployment, candidate.benchmark
-        benchmark = (
-            None
-            if known is None
-            else {
-                "model": known.model,
-                "column": known.column,
-                "source": known.source,
-                "date": known.date.isoformat(),
-                "confidence": known.confidence,
-            }
-        )
-        rest = (candidate.facts, candidate.rank, candidate.strict, candidate.place, candidate.room)
-        return cls(chosen.id, chosen.provider, chosen.model, *rest, benchmark)
+        chosen, _, _, facts, known, rank, strict, place, room = candidate
+        benchmark = None if known is None else known.provenance
+        return cls(chosen.id, chosen.provider, chosen.model, facts, rank, strict, place, room, benchmark)
 
 
 class Out(NamedTuple):
@@ -49,6 +38,11 @@ class Out(NamedTuple):
     provider: str
     model: str
     reason: str
+
+    @classmethod
+    def of(cls, exclusion: Exclusion) -> "Out":
+        deployment = exclusion.deployment
+        return cls(deployment.id, deployment.provider, deployment.model, exclusion.reason)
 
 
 class Stock(NamedTuple):
@@ -90,7 +84,7 @@ class Decision:
 
     @classmethod
     def of(cls, plan: Plan) -> "Decision":
-        spare = tuple(out.candidate for out in plan.excluded if out.candidate)
+        spare = [out.candidate for out in plan.excluded if out.candidate]
         return cls(
             requested=plan.requested,
             automatic=plan.automatic,
@@ -102,11 +96,7 @@ class Decision:
             weights=plan.weights,
             strategy=plan.strategy,
             options=tuple(map(Option.of, (*plan.candidates, *spare))),
-            excluded=tuple(
-                Out(out.deployment.id, out.deployment.provider, out.deployment.model, out.reason)
-                for out in plan.excluded
-                if not out.candidate
-            ),
+            excluded=tuple([Out.of(out) for out in plan.excluded if not out.candidate]),
             kept=len(plan.candidates) if spare else None,
             faults=tuple(plan.faults),
         )

@@ -47,11 +47,13 @@ def _task(classification: Classification) -> str:
     if classification is UNCLASSIFIED:
         return "the task was not classified"
     powerful = classification.task_type == "powerful"
-    if any(factor.name == ASKED for factor in classification.factors):
-        return f"{classification.task_type} ({ASKED})"
-    factors = (factor for factor in classification.factors if factor.name != START)
-    names = [factor.name for factor in factors if (factor.weight > 0) == powerful][:2]
-    why = " and ".join(names) or "nothing suggests a hard task"
+    names = []
+    for name, weight in classification.factors:
+        if name == ASKED:
+            return f"{classification.task_type} ({ASKED})"
+        if name != START and (weight > 0) == powerful:
+            names.append(name)
+    why = " and ".join(names[:2]) or "nothing suggests a hard task"
     if classification.abstained:
         why = f"undecided, and the strong models' quota is {'plentiful' if powerful else 'scarce'}"
     return f"{classification.task_type} ({min(99, round(100 * classification.confidence))} %): {why}"

@@ -53,7 +53,8 @@ class Keyring:
     ) -> None:
         self._unified = unified_hash
         # Named apart from the key itself, and no part of the hash that is compared.
-        self._key_id = "unified-" + hashlib.sha256(b"lumni key id:" + unified_hash.encode()).hexdigest()[:8]
+        key_id = "unified-" + hashlib.sha256(b"lumni key id:" + unified_hash.encode()).hexdigest()[:8]
+        self._admin = Principal(key_id, role="admin")
         self._source = source
         self._now = now
         self._passes: dict[str, Pass] = {}
@@ -70,7 +71,7 @@ class Keyring:
         """
         digest = hash_key(presented)
         if hmac.compare_digest(digest, self._unified):
-            return Principal(key_id=self._key_id, role="admin")
+            return self._admin
         if self._source is not None:
             await self._refresh(self._source)
         # A look-up by a digest gives nothing away: nobody can choose the digest of a key.

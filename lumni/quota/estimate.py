@@ -7,7 +7,7 @@ Chinese character come to about the same number of bytes a token. Text comes to 
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, sqrt
 from typing import Any
@@ -28,24 +28,30 @@ KEPT = 200  # completions remembered a model
 
 def size_of(body: Mapping[str, Any]) -> int:
     """Bytes of a chat request that become prompt tokens: messages, tools and schema; each image as many."""
-    total = 0
     messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        total += MESSAGE_BYTES + _size(message)
-    return total + _size(body.get("tools")) + _size(body.get("response_format"))
+    if not isinstance(messages, list):
+        messages = []
+    return MESSAGE_BYTES * len(messages) + _size([messages, body.get("tools"), body.get("response_format")])
 
 
 def _size(value: Any) -> int:
-    """Bytes of all text inside, found without writing it out as JSON."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
-    if isinstance(value, dict | Mapping):  # what JSON makes is found at once, without asking the abstract class
-        if value.get("type") in ("image_url", "input_image", "image"):
-            return IMAGE_BYTES
-        return sum(_size(key) + _size(item) for key, item in value.items())
-    if isinstance(value, list | Iterable):
-        return sum(map(_size, value))
-    return 0 if value is None else 4
+    """Bytes of all text inside, found without writing it out as JSON, and however deep it lies."""
+    size, left = 0, [value]
+    for item in left:  # which grows by what is found inside
+        kind = type(item)
+        if kind is str:
+            size += len(item) if item.isascii() else len(item.encode("utf-8", "replace"))
+        elif kind is dict:
+            if "type" in item and item["type"] in ("image_url", "input_image", "image"):
+                size += IMAGE_BYTES
+            else:
+                left += item
+                left += item.values()
+        elif kind is list or kind is tuple:
+            left += item
+        elif item is not None:
+            size += 4
+    return size
 
 
 def asked_tokens(body: Mapping[str, Any]) -> int | None:
@@ -95,6 +101,11 @@ class Demand:
         self.max_tokens = max_tokens
         self.choices = choices
         self._known: dict[tuple[str, bool], Amounts] = {}
+
+    def bounded(self, body: Mapping[str, Any]) -> "Demand":
+        """The same request's with the bound of its output that ``body`` has."""
+        most = asked_tokens(body)
+        return self if most == self.max_tokens else Demand(self._estimator, self.size, most, self.choices)
 
     def of(self, model: str, *, counts_max_tokens: bool) -> Amounts:
         """As :meth:`Estimator.estimate` says at the first time that it is asked."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from lumni.quota.breaker import Breakers
 from lumni.quota.estimate import Estimator
 from lumni.quota.inference import AT_ONCE, Inference, is_unknown
 from lumni.quota.limits import StudentLimits
+from lumni.quota.memory import MemoryStore
 from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
@@ -51,16 +52,21 @@ class Quota:
     _seen: Mapping[str, tuple[WindowState, ...]] = field(default_factory=dict)
     _seen_at: float = float("-inf")
     _standings: Standings = field(init=False)
-    _stood_by: Mapping[str, tuple[WindowState, ...]] | None = None  # what was seen for them, while no breaker is open
+    _stood_by: tuple[Mapping[str, tuple[WindowState, ...]], frozenset[str]] | None = None  # seen, and out of order then
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def standings(self) -> Standings:
-        """How each enabled deployment stands, quotas as of the last second: the same object while nothing changes."""
-        seen, calm = await self._glance(), self.breakers.all_closed
-        if seen is not self._stood_by or not calm:
-            found = {d.id: self._dated(d.id, self._standing(d.id, seen)) for d in self.catalogue.enabled}
+        """How each enabled deployment stands, quotas as of the last second, and what is out of order as of now.
+
+        The same object while nothing changes.
+        """
+        seen, broken = await self._glance(), self._broken()
+        if self._stood_by is None or seen is not self._stood_by[0] or broken.keys() != self._stood_by[1]:
+            found = {d.id: self._dated(d.id, self._standing(d.id, seen, broken)) for d in self.catalogue.enabled}
             self._standings = Standings(found, self.pools)
-            self._stood_by = seen if calm else None
+            self._stood_by = seen, frozenset(broken)
+        elif broken:
+            self._standings = self._standings.retold(broken)
         return self._standings
 
     def pressed(self, standings: Standings, need: Amounts) -> bool:
@@ -116,16 +122,23 @@ class Quota:
         rows = await self.store.snapshot(pools[:1], self.clock())
         return self.inference.refused(pools[0].id, words, rows, self.clock())
 
-    def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
-        """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
-        task = asyncio.ensure_future(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work``, which waits for nothing but the store, in the background; ``close`` waits for it.
 
-    async def surely(self, work: Awaitable[None]) -> None:
+        So nobody's answer does. With one process's memory, which keeps nobody waiting, it is done at once.
+        """
+        if not isinstance(self.store, MemoryStore):
+            self._task(work)
+            return
+        try:
+            self._guarded(work).send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("what waits can't be done at once")
+
+    async def surely(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for ``work``, which goes on if the one who waits is cancelled. Its own failure is logged, not raised."""
-        await asyncio.shield(self.later(work))
+        await asyncio.shield(self._task(work))
 
     async def close(self) -> None:
         """Send the waiting away and finish what is being given back."""
@@ -152,7 +165,13 @@ class Quota:
         self.inference.load(dumped["inferred"])
         self._states |= {name: tuple(saved) for name, saved in dumped.get("states", {}).items() if name in known}
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    def _task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception:
@@ -175,10 +194,18 @@ class Quota:
             self._states[id_] = standing.state, since
         return standing._replace(since=since)
 
-    def _standing(self, id_: str, seen: Mapping[str, tuple[WindowState, ...]]) -> Standing:
+    def _broken(self) -> dict[str, tuple[str, float]]:
+        """What can't be called now: why, and for how many seconds."""
+        if self.breakers.all_closed:
+            return {}
+        return {d.id: broken for d in self.catalogue.enabled if (broken := self.breakers.blocked(d.id))}
+
+    def _standing(
+        self, id_: str, seen: Mapping[str, tuple[WindowState, ...]], broken: Mapping[str, tuple[str, float]]
+    ) -> Standing:
         windows = tuple(row for pool in self.pools.of(id_) for row in seen.get(pool.id, ()))
-        if broken := self.breakers.blocked(id_):
-            return Standing(0.0, broken[0], broken[1], windows)
+        if id_ in broken:
+            return Standing(0.0, *broken[id_], windows)
         return Standing(headroom(windows, ONE_REQUEST), windows=windows)
 
 

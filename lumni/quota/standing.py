@@ -42,6 +42,14 @@ class Standings(dict[str, Standing]):
         self._supply: dict[Amounts, float] = {}
         self._perishing: dict[str, float] = {}
 
+    def retold(self, broken: Mapping[str, tuple[str, float]]) -> "Standings":
+        """The same, a moment later: why those that are out of order are, and for how many seconds."""
+        later = Standings(self, self._pools)
+        for id_, (why, wait) in broken.items():
+            later[id_] = self[id_]._replace(blocked=why, until=wait)
+        later._supply, later._perishing = self._supply, self._perishing  # which are their windows' alone
+        return later
+
     def supply(self, need: Amounts) -> float:
         """Calls a second that all of them can sustain, if each takes ``need``."""
         if need not in self._supply:

@@ -1,15 +1,21 @@
 """Quota in one hand: how deployments stand, who is taken out with whom, and what is done in the background."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lumni.catalogue.limits import Limit, PoolLimits
 from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.quotas import make_quota
 from lumni.quota.memory import MemoryStore
-from lumni.quota.model import ONE_REQUEST, Draw
+from lumni.quota.model import ONE_REQUEST, Amounts, Draw
+from lumni.quota.redis import RedisStore, connect
 from lumni.quota.service import GLANCE, Quota
+from lumni.quota.standing import Standing, Standings
+from lumni.quota.strategies import headroom
 from lumni.settings import Settings
 from lumni.types import Outcome
 
@@ -92,6 +98,53 @@ async def test_breakers_are_seen_at_once(quota: Quota) -> None:
     assert (standings["b"].headroom, standings["b"].until) == (0.0, 600.0)
 
 
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("fail"), st.sampled_from("abc")),
+            st.tuples(st.just("answer"), st.sampled_from("abc")),
+            st.tuples(st.just("take"), st.sampled_from("abc")),
+            st.tuples(st.just("withhold"), st.sampled_from(["", "a", "bc"])),
+            st.tuples(st.just("wait"), st.sampled_from([0.0, 0.4, 1.0, 61.0, 601.0])),
+        ),
+        max_size=30,
+    )
+)
+def test_standings_are_never_older_than_they_may_be(steps: list[tuple[str, Any]]) -> None:
+    """000-15, 000-18: whatever is kept of the last ones, breakers are as they are, and quotas of this second."""
+
+    async def run() -> None:
+        clock, known = Clock(), Catalogue((deployment("a"), deployment("b"), deployment("c", "two")))
+        quota = make_quota(Settings(), known, MemoryStore(), clock)
+        states: dict[str, tuple[str, float]] = {}
+        seen, seen_at, need = await quota.rows(), clock.now, Amounts(1, 10, 10)
+        for what, which in [("wait", 0.0), *steps]:
+            if what == "wait":
+                clock.now += which
+            elif what == "take":
+                await take(quota, which)
+            elif what == "withhold":
+                quota.breakers.withhold(dict.fromkeys(which, "broken"))
+            else:
+                quota.breakers.record(which, Outcome.OK if what == "answer" else Outcome.AUTH)
+            standings = await quota.standings()
+            if clock.now - seen_at >= GLANCE:
+                seen, seen_at = await quota.rows(), clock.now
+            for id_, standing in standings.items():
+                windows = tuple(row for pool in quota.pools.of(id_) for row in seen if row.pool == pool.id)
+                why, wait = quota.breakers.blocked(id_) or ("", None)
+                free = 0.0 if why else headroom(windows, ONE_REQUEST)
+                if states.get(id_, ("",))[0] != standing.state:
+                    states[id_] = standing.state, clock.now
+                assert standing == Standing(free, why, wait, windows, states[id_][1])
+            anew = Standings(standings, quota.pools)
+            assert standings.supply(need) == anew.supply(need)
+            assert [standings.perishing(id_) for id_ in "abc"] == [anew.perishing(id_) for id_ in "abc"]
+            assert await quota.standings() == standings
+
+    asyncio.run(run())
+
+
 async def test_work_in_the_background_ends_before_the_quota_does(quota: Quota) -> None:
     """000-38: what is still being given back is saved too; a failure of it is logged, and harms nobody."""
     done = []
@@ -102,10 +155,29 @@ async def test_work_in_the_background_ends_before_the_quota_does(quota: Quota) -
             raise OSError("the store is away")
         done.append(number)
 
+    quota.store = RedisStore(connect("redis://127.0.0.1:1"))  # one that is waited for
     for number in range(3):
         quota.later(work(number))
     await quota.close()
     assert done == [0, 2]
+
+
+async def test_what_memory_takes_is_given_back_at_once(quota: Quota) -> None:
+    """000-38: without a task; a failure of it is logged, and harms nobody."""
+    done = []
+
+    async def work(number: int) -> None:
+        if number == 1:
+            raise OSError
+        done.append(number)
+
+    tasks = asyncio.all_tasks()
+    for number in range(3):
+        quota.later(work(number))
+    assert done == [0, 2]
+    assert asyncio.all_tasks() == tasks
+    with pytest.raises(RuntimeError):
+        quota.later(asyncio.sleep(0))
 
 
 async def test_work_that_must_be_done_outlives_who_waits_for_it(quota: Quota) -> None:
