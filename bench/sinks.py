@@ -25,7 +25,7 @@ from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import make_portkey
 from lumni.telemetry.recent import Recent
 from lumni.telemetry.traces import begin, make_traces
-from lumni.types import Attempt, Outcome, RequestRecord
+from lumni.types import Attempt, ChatRequest, Outcome, RequestRecord
 
 ROUNDS, RECORDS = 15, 2000
 DEPLOYMENTS, PROVIDERS = 50, 10
@@ -100,15 +100,22 @@ class Told:
         self._sink = sink
 
     def write(self, record: RequestRecord) -> None:
-        log.events.info("request_received", request_id=record.request_id, surface="chat", stream=True)
+        self._sink.begin(ChatRequest(record.request_id, {}, "auto", record.created_at, 0.0, 60.0, stream=True))
         self._sink.write(record)
 
 
 class Begin:
-    """What the spool does when a request begins."""
+    """What the spool does with requests that have begun and go on, a hundred at a time."""
 
     def __init__(self, writer: RecordWriter) -> None:
-        self.write = writer.begin
+        self._writer = writer
+        self._number = 0
+
+    def write(self, record: RequestRecord) -> None:
+        self._writer.begin(ChatRequest(record.request_id, {}, "auto", record.created_at, 0.0, 60.0), lambda: record)
+        self._number += 1
+        if self._number % 100 == 0:
+            self._writer.note_begun()
 
 
 async def nowhere_to(_: object) -> None:
@@ -138,7 +145,9 @@ async def measure(address: str) -> None:
             "otel_exporter_otlp_endpoint": address, "log_format": "json",
         }  # fmt: skip
         settings = Settings.model_validate(given)
-        log.configure(settings, stream=nowhere)
+        events = log.configure(settings, stream=nowhere).events
+        assert events is not None
+        events.start()
         portkey, traces = make_portkey(settings, catalogue), make_traces(settings, catalogue)
         assert portkey is not None
         assert traces is not None
@@ -150,7 +159,7 @@ async def measure(address: str) -> None:
             "JSON figures": Recent(),
             "Portkey": portkey,
             "traces": traces,
-            "log": Told(LogSink(catalogue)),
+            "log": Told(LogSink(catalogue, events)),
         }
         taken = {name: microseconds(sink) for name, sink in sinks.items()}
         # One request in ten has a second log, of the call that failed.

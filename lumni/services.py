@@ -15,7 +15,7 @@ from lumni.catalogue.model import Catalogue
 from lumni.catalogue.scores import known_scores
 from lumni.gateway.budgets import Budgets
 from lumni.gateway.cache import ResponseCache
-from lumni.gateway.case import Sink
+from lumni.gateway.case import Journal, Sink
 from lumni.gateway.feedback import Feedback
 from lumni.gateway.gauges import Gauges
 from lumni.gateway.health import HealthChecks
@@ -46,8 +46,8 @@ from lumni.telemetry.alerts.locks import Role
 from lumni.telemetry.alerts.readings import Readings
 from lumni.telemetry.alerts.rules import Thresholds
 from lumni.telemetry.alerts.watch import Watch
-from lumni.telemetry.log import LogSink
-from lumni.telemetry.metrics import Metrics, collect
+from lumni.telemetry.log import Events, LogSink
+from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.portkey import PortkeySink, make_feedback, make_portkey
 from lumni.telemetry.processes import Processes, shared_folder
@@ -73,7 +73,6 @@ class Services:
     upstream: Upstream
     database: Database
     writer: RecordWriter
-    metrics: Metrics
     gauges: Gauges
     bell: Bell
     recent: Recent
@@ -88,10 +87,10 @@ class Services:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    async def start(cls, settings: Settings, worker: int | None = None) -> "Services":
+    async def start(cls, settings: Settings, worker: int | None = None, events: Events | None = None) -> "Services":
         """Open everything, or raise an error that says what to do. What was opened is closed again then.
 
-        ``worker`` is this process's number, if several have the settings in common.
+        ``worker`` is this process's number, if several have the settings in common; ``events`` log what requests do.
         """
         catalogue = load_catalogue(settings, os.environ)
         async with Parts() as parts:
@@ -120,17 +119,21 @@ class Services:
             preparation = Preparation(settings.experiments, parts.keep(make_prompts(settings)))
             signer = receipt_signer(settings)
             cache = await parts.enter(open_cache(settings, catalogue))
-            sinks: list[Sink] = [writer, metrics, recent, LogSink(catalogue), *exports.sinks]
-            pipeline = Pipeline(planner, quota, budgets, preparation, upstream, sinks, contents, writer, signer, cache)
+            logs = [LogSink(catalogue, await parts.start(events))] if events else []
+            sinks: list[Sink] = [writer, metrics, recent, *logs, *exports.sinks]
+            journals: list[Journal] = [writer, *logs]
+            pipeline = Pipeline(
+                planner, quota, budgets, preparation, upstream, sinks, contents, journals, signer, cache
+            )
             pairs = Pairs(pipeline, catalogue, database.learning, database.records, utc_now)
-            gauges = Gauges(quota, database, writer, budgets, planner.faults, exports.outboxes, cache)
+            gauges = Gauges(quota, database, writer, budgets, planner.faults, metrics, exports.outboxes, cache)
             if folder := shared_folder():
                 gauges.processes = await parts.start(Processes(folder, gauges.own))
             if settings.alerts_enabled:
-                await parts.start(make_watch(settings, metrics, gauges, bell))
+                await parts.start(make_watch(settings, gauges, bell))
             closing = parts.pop_all()
         return cls(
-            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, metrics, gauges,
+            settings, catalogue, keyring, people, new_key, quota, upstream, database, writer, gauges,
             bell, recent, planner, steering, preparation, feedback, pipeline, pairs, signer, closing,
         )  # fmt: skip
 
@@ -213,11 +216,11 @@ def make_bell(settings: Settings) -> Bell:
     return Bell(make_channels(settings) if settings.alerts_enabled else {}, book)
 
 
-def make_watch(settings: Settings, metrics: Metrics, gauges: Gauges, sink: AlertSink) -> Watch:
+def make_watch(settings: Settings, gauges: Gauges, sink: AlertSink) -> Watch:
     """Raises alerts by what ``/metrics`` shows."""
 
     async def read() -> Readings:
-        return Readings(collect(metrics.registry, await gauges.families()))
+        return Readings(await gauges.families())
 
     thresholds = Thresholds(settings.alert_usage, settings.alert_error_rate, settings.alert_latency_ms)
     return Watch(read, sink, thresholds, Role(settings.data_dir / "alerts.lock"), time.time)

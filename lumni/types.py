@@ -203,9 +203,13 @@ class Attempt:
         return shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class RequestRecord:
     """What happened to one request: exactly one for each, also when it failed, was cached, or its client left.
+
+    Nobody changes one. It is neither frozen nor slotted since it is made and written once a request, which takes twice
+    as long otherwise. Lines of the spool have its fields in this order: the id is the first, and the decision, larger
+    than all else together, the last.
 
     Money is in nano-USD and ``None`` when the price is unknown. Milliseconds count from the request's arrival;
     ``ttft_ms`` is the time to the first content of a stream, ``queued_ms`` the time in line for quota. ``reason`` and
@@ -248,13 +252,13 @@ class RequestRecord:
     ttft_ms: float | None = None
     attempts: tuple[Attempt, ...] = ()
     client_request_id: str | None = None
-    decision: Mapping[str, Any] | None = None
     assignment: str | None = None
     prompt: str | None = None
     experiment: str | None = None
     variant: str | None = None
     trace: Trace | None = None
     steps: tuple[tuple[str, float], ...] = ()
+    decision: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

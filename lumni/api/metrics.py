@@ -11,7 +11,7 @@ from lumni.api.visit import principal_of, services_of
 from lumni.errors import NotFound, PermissionDenied
 from lumni.services import Services
 from lumni.telemetry import summary
-from lumni.telemetry.metrics import CONTENT_TYPE, render
+from lumni.telemetry.metrics import CONTENT_TYPE, render, with_process
 from lumni.telemetry.recent import LONGEST
 from lumni.types import Json
 
@@ -49,7 +49,7 @@ async def metrics(
     if format == "json" or (format is None and wants_json):
         return _json(await _summary(services, window_minutes, provider))
     families = await services.gauges.families()
-    return Response(render(services.metrics.registry, families), media_type=CONTENT_TYPE)
+    return Response(render(with_process(families)), media_type=CONTENT_TYPE)
 
 
 @router.get(

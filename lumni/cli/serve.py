@@ -65,9 +65,9 @@ async def run(settings: "Settings", post: "Post | None" = None) -> None:
     from lumni.telemetry import log, scrubber
 
     worker = post.number if post else None
-    scrub = log.configure(settings, worker)
-    services = await Services.start(settings, worker)
-    scrub.add(scrubber.secrets_of(services.catalogue))
+    own = log.configure(settings, worker)
+    services = await Services.start(settings, worker, own.events)
+    own.scrub.add(scrubber.secrets_of(services.catalogue))
     try:
         config = uvicorn.Config(
             create_app(services),

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
@@ -12,8 +12,7 @@ from lumni.gateway.budgets import Purse
 from lumni.gateway.cache import Ask, Kept
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Decision, Plan, archive
-from lumni.telemetry import log
-from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord
+from lumni.types import Attempt, ChatRequest, Json, Outcome, Principal, RequestRecord, Usage
 from lumni.upstream.answer import StreamedAnswer, WholeAnswer
 
 logger = logging.getLogger(__name__)
@@ -38,9 +37,9 @@ class Sink(Protocol):
 
 
 class Journal(Protocol):
-    """Keeps what to record of a request in case that this process dies before its end."""
+    """Hears of requests that begin. ``unended`` says what to record if this process doesn't live to see the end."""
 
-    def begin(self, record: RequestRecord) -> None: ...
+    def begin(self, request: ChatRequest, unended: Callable[[], RequestRecord]) -> None: ...
 
 
 class Case:
@@ -51,7 +50,11 @@ class Case:
     """
 
     def __init__(
-        self, request: ChatRequest, principal: Principal, sinks: Sequence[Sink], journal: Journal | None = None
+        self,
+        request: ChatRequest,
+        principal: Principal,
+        sinks: Sequence[Sink],
+        journals: Sequence[Journal] = (),
     ) -> None:
         self.asked = self.request = request
         self.principal = principal
@@ -62,18 +65,18 @@ class Case:
         self.turn: Turn | None = None
         self.ask: Ask | None = None
         self.first_content: float | None = None
+        self.now = asyncio.get_running_loop().time
         self._sinks = sinks
         self._steps: list[tuple[str, float]] = []
-        log.received(request)
         self._record: RequestRecord | None = None
         self.done("read")
-        if journal is not None:
-            journal.begin(self._unended())
+        for journal in journals:
+            journal.begin(request, self._unended)
 
     def done(self, step: str) -> None:
         """Note that a step of the line is over, for traces."""
         if self.asked.trace:
-            self._steps.append((step, self._since(self._now())))
+            self._steps.append((step, self._since(self.now())))
 
     def answered(
         self, answer: WholeAnswer | StreamedAnswer, outcome: Outcome = Outcome.OK, status: int = 200
@@ -81,57 +84,38 @@ class Case:
         """Close with an answer, or with the part of one that was given."""
         deployment, usage = answer.deployment, answer.usage
         if self.turn and outcome is Outcome.OK:
-            began = self.first_content or self._now()
-            self.turn.answered(deployment, usage, answer.headers, self._now() - began)
+            now = self.now()
+            self.turn.answered(deployment, usage, answer.headers, now - (self.first_content or now))
         list_cost = deployment.price.of(usage) if deployment.price else None
-        return self._close(
-            RequestRecord(
-                **self._common() | {"reason": reason_of(self.plan, deployment, self.attempts)},
-                outcome=outcome,
-                status=status,
-                error_code=None if outcome is Outcome.OK else f"stream_{outcome}",
-                deployment=deployment.id,
-                provider=deployment.provider,
-                model=deployment.model,
-                finish_reason=answer.finish_reason,
-                prompt_tokens=usage.prompt_tokens,
-                completion_tokens=usage.completion_tokens,
-                cached_tokens=usage.cached_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                usage_estimated=usage.estimated,
-                list_cost=list_cost,
-                billed_cost=0 if deployment.free else list_cost,
-            )
-        )
+        ended = self._planned() | {
+            "deployment": deployment.id,
+            "provider": deployment.provider,
+            "model": deployment.model,
+            "reason": reason_of(self.plan, deployment, self.attempts),
+            "finish_reason": answer.finish_reason,
+            "list_cost": list_cost,
+            "billed_cost": 0 if deployment.free else list_cost,
+        }
+        return self._close(outcome, status, None if outcome is Outcome.OK else f"stream_{outcome}", usage, ended)
 
     def replayed(self, kept: Kept) -> RequestRecord:
         """Close with an answer that was kept. It has that answer's tokens and list price, and nobody is billed."""
         self.done("cache")
         if self.asked.stream:
-            self.first_content = self._now()
-        common = self._common() | {"reason": "the same was asked before, and its answer was kept"}
-        if kept.classification:
-            task = kept.classification
-            common |= {"task_type": task["task_type"], "confidence": task["confidence"], "factors": task["factors"]}
-        return self._close(
-            RequestRecord(
-                **common,
-                outcome=Outcome.CACHED,
-                status=200,
-                deployment=kept.deployment,
-                provider=kept.provider,
-                model=kept.model,
-                cached=True,
-                finish_reason=kept.finish_reason,
-                prompt_tokens=kept.usage.prompt_tokens,
-                completion_tokens=kept.usage.completion_tokens,
-                cached_tokens=kept.usage.cached_tokens,
-                reasoning_tokens=kept.usage.reasoning_tokens,
-                usage_estimated=kept.usage.estimated,
-                list_cost=kept.list_cost,
-                billed_cost=None if kept.list_cost is None else 0,
-            )
-        )
+            self.first_content = self.now()
+        ended: Json = {
+            "deployment": kept.deployment,
+            "provider": kept.provider,
+            "model": kept.model,
+            "reason": "the same was asked before, and its answer was kept",
+            "cached": True,
+            "finish_reason": kept.finish_reason,
+            "list_cost": kept.list_cost,
+            "billed_cost": None if kept.list_cost is None else 0,
+        }
+        if task := kept.classification:
+            ended |= {"task_type": task["task_type"], "confidence": task["confidence"], "factors": task["factors"]}
+        return self._close(Outcome.CACHED, 200, None, kept.usage, ended)
 
     def failed(self, error: BaseException) -> RequestRecord:
         """Close without an answer."""
@@ -141,61 +125,18 @@ class Case:
                 outcome = self.attempts[-1].outcome
         else:
             outcome, status, code = Outcome.ERROR, 500, "internal_error"
-        return self._close(RequestRecord(**self._common(), outcome=outcome, status=status, error_code=code))
+        return self._close(outcome, status, code, Usage(), self._planned())
 
-    def _unended(self) -> RequestRecord:
-        """What is true if no other record follows: the process died, and nobody knows what the provider counted."""
-        died = {"outcome": Outcome.CUT, "status": 500, "error_code": "process_died", "usage_estimated": True}
-        return RequestRecord(**self._common() | died)
-
-    def _common(self) -> Json:
-        request, plan, treatment = self.asked, self.plan, self.request.treatment
-        common: Json = {
-            "request_id": request.request_id,
-            "created_at": request.created_at,
-            "client_request_id": request.client_request_id,
-            "surface": request.surface,
-            "key_id": self.principal.key_id,
-            "student": self.principal.student,
-            "course": self.principal.course,
-            "label": request.label,
-            "assignment": request.assignment or self.principal.assignment,
-            "requested_model": request.model,
-            "stream": request.stream,
-            "latency_ms": self._since(self._now()),
-            "queued_ms": self.turn.waited * 1000 if self.turn else 0.0,
-            "ttft_ms": None if self.first_content is None else self._since(self.first_content),
-            "attempts": tuple(self.attempts),
-            "prompt": self.request.prompt.name if self.request.prompt else None,
-            "experiment": treatment.experiment if treatment else None,
-            "variant": treatment.variant if treatment else None,
-            "trace": request.trace,
-            "steps": tuple(self._steps),
-        }
-        if plan is not None:
-            common |= {"reason": plan.reason, "decision": archive.dump(Decision.of(plan))}
-            if plan.classified:
-                task = plan.classification
-                common |= {"task_type": task.task_type, "confidence": task.confidence}
-                common["factors"] = {factor.name: factor.weight for factor in task.factors}
-            benchmark = plan.candidates[0].benchmark
-            common["benchmark_score"] = None if benchmark is None else round(100 * benchmark.value, 2)
-        return common
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
-    def _since(self, moment: float) -> float:
-        return (moment - self.asked.received) * 1000
-
-    def _close(self, record: RequestRecord) -> RequestRecord:
+    def _close(
+        self, outcome: Outcome, status: int, code: str | None, usage: Usage, ended: Mapping[str, Any]
+    ) -> RequestRecord:
+        """Give back what is held and tell the sinks, once. ``ended`` are more fields of the record."""
         if self.ask:
             self.ask.cache.leave(self.ask)
         if self.turn:
             self.turn.close()
         if self._record is None:
-            self._record = record
+            self._record = record = self._made(outcome, status, code, usage, ended)
             if self.purse:
                 self.purse.settle(record)
             for sink in self._sinks:
@@ -204,6 +145,64 @@ class Case:
                 except Exception:
                     logger.exception("a sink refused the record of %s", record.request_id)
         return self._record
+
+    def _unended(self) -> RequestRecord:
+        """What is true if no other record follows: the process died, and nobody knows what the provider counted."""
+        return self._made(Outcome.CUT, 500, "process_died", Usage(estimated=True), {})
+
+    def _made(
+        self, outcome: Outcome, status: int, code: str | None, usage: Usage, more: Mapping[str, Any]
+    ) -> RequestRecord:
+        asked, principal, now = self.asked, self.principal, self.request
+        return RequestRecord(
+            request_id=asked.request_id,
+            created_at=asked.created_at,
+            client_request_id=asked.client_request_id,
+            surface=asked.surface,
+            key_id=principal.key_id,
+            student=principal.student,
+            course=principal.course,
+            label=asked.label,
+            assignment=asked.assignment or principal.assignment,
+            requested_model=asked.model,
+            stream=asked.stream,
+            outcome=outcome,
+            status=status,
+            error_code=code,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_estimated=usage.estimated,
+            latency_ms=self._since(self.now()),
+            queued_ms=self.turn.waited * 1000 if self.turn else 0.0,
+            ttft_ms=None if self.first_content is None else self._since(self.first_content),
+            attempts=tuple(self.attempts),
+            prompt=now.prompt.name if now.prompt else None,
+            experiment=now.treatment.experiment if now.treatment else None,
+            variant=now.treatment.variant if now.treatment else None,
+            trace=asked.trace,
+            steps=tuple(self._steps),
+            **more,
+        )
+
+    def _planned(self) -> Json:
+        """The fields of the record that tell of the plan."""
+        if (plan := self.plan) is None:
+            return {}
+        task, benchmark = plan.classification, plan.candidates[0].benchmark
+        fields: Json = {
+            "reason": plan.reason,
+            "decision": archive.dump(Decision.of(plan)),
+            "benchmark_score": None if benchmark is None else round(100 * benchmark.value, 2),
+        }
+        if plan.classified:
+            factors = {factor.name: factor.weight for factor in task.factors}
+            fields |= {"task_type": task.task_type, "confidence": task.confidence, "factors": factors}
+        return fields
+
+    def _since(self, moment: float) -> float:
+        return (moment - self.asked.received) * 1000
 
 
 def reason_of(plan: Plan | None, answered: Deployment, attempts: Sequence[Attempt]) -> str | None:

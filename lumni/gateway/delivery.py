@@ -1,6 +1,5 @@
 """How an answer reaches the client: whole, event by event as it comes, or once more."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from lumni import sse
@@ -54,7 +53,7 @@ class Delivery:
 
     async def _stream(self, case: Case, plan: Plan, answer: StreamedAnswer) -> AsyncGenerator[bytes]:
         """Nothing, once; then the answer's events as they come; the last one says what was chosen and what it cost."""
-        case.first_content = asyncio.get_running_loop().time()
+        case.first_content = case.now()
         outcome, status = Outcome.DISCONNECTED, 499
         transcript, recording = self._transcript(case), Recording(case)
         try:

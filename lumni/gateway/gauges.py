@@ -18,6 +18,7 @@ from lumni.quota.standing import Standing
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter
+from lumni.telemetry.metrics import Metrics
 from lumni.telemetry.outbox import Outbox
 from lumni.telemetry.processes import Processes
 from lumni.types import Json
@@ -31,9 +32,10 @@ _PYTHON = platform.python_version()
 
 
 class Gauges:
-    """Reads every gauge. Of what each process has for itself, ``processes`` knows the others' part.
+    """Reads every gauge, and what ``metrics`` counted.
 
-    ``faults`` are the planner's, by what went wrong.
+    Of what each process has for itself, ``processes`` knows the others' part. ``faults`` are the planner's, by what
+    went wrong.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Gauges:
         writer: RecordWriter,
         budgets: Budgets,
         faults: Mapping[str, int],
+        metrics: Metrics,
         outboxes: Sequence[Outbox] = (),
         cache: ResponseCache | None = None,
     ) -> None:
@@ -51,6 +54,7 @@ class Gauges:
         self._writer = writer
         self._budgets = budgets
         self._faults = faults
+        self._metrics = metrics
         self._outboxes = outboxes
         self._cache = cache or ResponseCache(None, b"", 0.0)
         self.processes: Processes | None = None
@@ -79,6 +83,7 @@ class Gauges:
             _faults(self._faults),
             *_exports(self._outboxes),
             *_cache(self._cache),
+            *self._metrics.families(),
         ]
 
     def cache_figures(self) -> Json:

@@ -137,6 +137,8 @@ def kept_headers(kept: Kept, age: int) -> dict[str, str]:
 
 
 def _spelled(values: dict[str, str]) -> dict[str, str]:
+    if (together := "".join(values.values())).isascii() and together.isprintable():
+        return values
     return {
         name: value if value.isascii() and value.isprintable() else quote(value, safe=_VISIBLE)
         for name, value in values.items()

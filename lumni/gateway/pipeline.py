@@ -37,7 +37,7 @@ class Pipeline:
         upstream: Upstream,
         sinks: Sequence[Sink],
         keeper: Keeper,
-        journal: Journal | None = None,
+        journals: Sequence[Journal] = (),
         signer: Signer | None = None,
         cache: ResponseCache | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class Pipeline:
         self._preparation = preparation
         self._upstream = upstream
         self._sinks = sinks
-        self._journal = journal
+        self._journals = journals
         self.budgets = budgets
         self.cache = cache or ResponseCache(None, b"", 0.0)
         self.drain = Drain()
@@ -54,7 +54,7 @@ class Pipeline:
 
     async def complete(self, request: ChatRequest, principal: Principal) -> Reply:
         """Answer a request; a stream is returned once its first content is there. Raises :class:`LumniError`."""
-        case = Case(request, principal, self._sinks, self._journal)
+        case = Case(request, principal, self._sinks, self._journals)
         try:
             door = await self._receive(case)
             await self._prepare(case)
@@ -77,7 +77,7 @@ class Pipeline:
 
     def reject(self, request: ChatRequest, principal: Principal, error: LumniError) -> None:
         """Record a request of a known caller that can't be served, such as one whose body is wrong."""
-        Case(request, principal, self._sinks).failed(error)
+        Case(request, principal, self._sinks, self._journals).failed(error)
 
     async def _receive(self, case: Case) -> Door:
         """Is it time for this, and may this key ask so much at once?"""

@@ -1,7 +1,10 @@
 """Many rows in one statement, on either database."""
 
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import asyncpg
@@ -9,10 +12,12 @@ import orjson
 from sqlalchemy import JSON, Boolean, Column, DateTime, Double, Integer, Numeric, Table, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lumni.storage.rows import Row
+
+MOST_ROWS = 64  # in one statement of SQLite's
 
 
 async def copy_in(connection: AsyncConnection, parts: Mapping[Table, Sequence[Row]]) -> bool:
@@ -40,8 +45,51 @@ async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[R
     if connection.dialect.name == "postgresql":
         arrays = tuple(_array(column, rows) for column in table.columns)
         return set((await connection.exec_driver_sql(_from_arrays(table), arrays)).scalars())
-    statement = insert(table).on_conflict_do_nothing().returning(_key(table))
-    return set((await connection.execute(statement, rows)).scalars())
+    # The driver itself: SQLAlchemy spells each size of a batch anew, and looks at each value.
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    new: set[Any] = set()
+    for some in _in_powers_of_two(rows):
+        values = zip(*(_sqlite_values(column, some) for column in table.columns), strict=True)
+        statement = _of_rows(table, len(some))
+        try:
+            new.update(key for (key,) in await driver.execute_fetchall(statement, list(chain.from_iterable(values))))
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True) from error
+    return new
+
+
+def _in_powers_of_two(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Parts of few different sizes: for each the database keeps a statement prepared."""
+    start = 0
+    while left := len(rows) - start:
+        size = min(MOST_ROWS, 1 << (left.bit_length() - 1))
+        yield rows[start : start + size]
+        start += size
+
+
+@cache
+def _of_rows(table: Table, number: int) -> str:
+    """One statement for so many rows: it keeps the interpreter's lock out of the database's work on all of them."""
+    names = ", ".join(column.name for column in table.columns)
+    row = f"({', '.join('?' * len(table.columns))})"
+    return (
+        f"INSERT INTO {table.name} ({names}) VALUES {', '.join([row] * number)} "  # noqa: S608
+        f"ON CONFLICT DO NOTHING RETURNING {_key(table).name}"
+    )
+
+
+def _sqlite_values(column: Column[Any], rows: Sequence[Row]) -> list[Any]:
+    """As SQLAlchemy writes them: moments as text in UTC. Raises ``ValueError`` for one without a zone."""
+    values = _array(column, rows)
+    return [_text_of(value) for value in values] if isinstance(_kind(column), DateTime) else values
+
+
+def _text_of(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is not a moment")
+    return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
 
 
 def _key(table: Table) -> Column[Any]:
@@ -77,8 +125,12 @@ def _json_as(column: Column[Any]) -> str:
     return "jsonb" if isinstance(column.type.dialect_impl(_POSTGRESQL), JSONB) else "json"
 
 
+def _kind(column: Column[Any]) -> Any:
+    return column.type.impl_instance if hasattr(column.type, "impl_instance") else column.type
+
+
 def _sent_as(column: Column[Any]) -> str:
-    kind = column.type.impl_instance if hasattr(column.type, "impl_instance") else column.type
+    kind = _kind(column)
     # The narrower kind first: a BigInteger is an Integer, a Double a Numeric.
     for python, sql in _KINDS:
         if isinstance(kind, python):

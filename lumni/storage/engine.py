@@ -17,9 +17,9 @@ from lumni.storage.errors import BadDatabaseURL, Unreachable
 SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
 CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
-SQLITE_STATEMENTS = 16
-"""Prepared statements that a connection keeps. A batch of each size is a statement of its own, and Python's 128 of them
-take tens of megabytes."""
+SQLITE_STATEMENTS = 32
+"""Prepared statements that a connection keeps: those that add records are 21, and Python's 128 could take tens of
+megabytes."""
 BUSY_SECONDS = 15  # longest wait for another process's write to SQLite
 CONNECT_SECONDS = 10
 POOL_SIZE = 5
@@ -108,6 +108,7 @@ def _sqlite(path: Path) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         connect_args={"cached_statements": SQLITE_STATEMENTS},
+        pool_use_lifo=True,  # the same connection again and again: it alone has the pages that it needs in memory
         hide_parameters=True,
         json_serializer=dump_json,
         json_deserializer=orjson.loads,

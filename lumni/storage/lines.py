@@ -1,19 +1,17 @@
 """Records as lines of the spool: JSON, one line each, cheap to write on the request's way."""
 
 from datetime import datetime
-from typing import Any
 
 import orjson
 
 from lumni.storage.rows import INT32, INT64, Row, clean_int, clean_json, request_row
-from lumni.storage.tables import requests
 from lumni.types import RequestRecord
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "list_cost", "billed_cost")
-# Plain strings, for orjson takes none of SQLAlchemy's own as keys; the id is the first.
-_STORED = tuple(str(column.name) for column in requests.columns if column.name != "decision")
 _BEGUN = b'{"begun":'
-_DECISION = b',"lumni.decision":'  # stands last and is not read again: it is larger than all else together
+# Before it stands the list of ``steps``, which nothing else ends with: no text, no name of a factor can look like it.
+_DECISION = b'],"decision":'
+_DECISION_OF_OLD = b',"lumni.decision":'  # in lines of Lumni 0.1 before it wrote records as they are
 
 
 def encode(record: RequestRecord) -> bytes:
@@ -21,14 +19,11 @@ def encode(record: RequestRecord) -> bytes:
     if record.created_at.tzinfo is None:
         raise ValueError("created_at has no time zone")
     try:
-        return _line({name: getattr(record, name) for name in _STORED}, record.decision)
+        return orjson.dumps(record)
     except TypeError:  # half a surrogate pair, a number beyond 64 bits: mended as for the database
         row = request_row(record)
-        return _line(row, row.pop("decision"))
-
-
-def _line(values: Row, decision: Any) -> bytes:
-    return orjson.dumps(values)[:-1] + _DECISION + orjson.dumps(decision) + b"}"
+        decision = row.pop("decision")
+        return orjson.dumps({**row, "steps": (), "decision": decision})
 
 
 def encode_begun(record: RequestRecord) -> bytes:
@@ -46,13 +41,15 @@ def row_of(line: bytes) -> Row:
     Its ``decision`` is JSON already, as ``bytes``. Raises ``ValueError`` for a line that is none: one that a full disk
     or a power cut left half written.
     """
-    head, _, decision = (line[len(_BEGUN) : -1] if is_begun(line) else line).partition(_DECISION)
-    row: Row = orjson.loads(head + b"}")
+    head, decision = _parted(line[len(_BEGUN) : -1] if is_begun(line) else line)
+    row: Row = orjson.loads(head)
+    row.pop("trace", None)
+    row.pop("steps", None)
     if b"\\u0000" in line:
         row = clean_json(row)
-        decision = orjson.dumps(clean_json(orjson.loads(decision[:-1]))) + b"}"
+        decision = orjson.dumps(clean_json(orjson.loads(decision)))
     try:
-        row["decision"] = None if decision == b"null}" else decision[:-1]
+        row["decision"] = None if decision == b"null" else decision
         row["created_at"] = datetime.fromisoformat(row["created_at"])
         # NaN and infinity are null in JSON, and these columns are never empty.
         row["latency_ms"] = row["latency_ms"] or 0.0
@@ -67,7 +64,17 @@ def row_of(line: bytes) -> Row:
         for name in _COUNTS:
             if not -INT64 <= (row[name] or 0) <= INT64:
                 row[name] = clean_int(row[name])
-        row["status"] = clean_int(row["status"], INT32)
+        if not -INT32 <= row["status"] <= INT32:
+            row["status"] = clean_int(row["status"], INT32)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a record: {error!r}") from error
     return row
+
+
+def _parted(line: bytes) -> tuple[bytes, bytes]:
+    """All but the decision, and the decision, which is not read again. Both are JSON."""
+    head, found, decision = line.partition(_DECISION)
+    if found:
+        return head + b"]}", decision[:-1]
+    head, _, decision = line.partition(_DECISION_OF_OLD)
+    return head + b"}", decision[:-1]

@@ -1,14 +1,15 @@
 """Records on their way to the database, as lines (``lumni.storage.lines``), in memory."""
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Protocol
 
 
 class LineQueue(Protocol):
     """First in, first out; a batch stays in the queue's care until it is ``done``, so that it can be tried again."""
 
-    def begin(self, request_id: str, line: bytes) -> None:
-        """Keep what to record of a request in case that this process doesn't see its end."""
+    def begin(self, lines: Mapping[str, bytes]) -> None:
+        """Keep what to record of requests, by their ids, in case that this process doesn't see their end."""
 
     def put(self, request_id: str, line: bytes) -> None:
         """Append a record; never waits."""
@@ -48,8 +49,8 @@ class MemoryQueue:
         self.dropped = 0
         self.fault = ""
 
-    def begin(self, request_id: str, line: bytes) -> None:
-        """Nothing: the line would end with the process."""
+    def begin(self, lines: Mapping[str, bytes]) -> None:
+        """Nothing: they would end with the process."""
 
     def put(self, request_id: str, line: bytes) -> None:  # noqa: ARG002
         if len(self._waiting) == self._capacity:

@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,10 +73,10 @@ class Spool:
         """Bytes on the disk."""
         return sum(segment.size for segment in self._segments)
 
-    def begin(self, request_id: str, line: bytes) -> None:
-        """Keep what to record of a request in case that this process doesn't see its end."""
-        self._begun[request_id] = line
-        self._append(line)
+    def begin(self, lines: Mapping[str, bytes]) -> None:
+        """Keep what to record of requests, by their ids, in case that this process doesn't see their end."""
+        self._begun.update(lines)
+        self._append(b"\n".join(lines.values()))
 
     def put(self, request_id: str, line: bytes) -> None:
         """Append the record of a request, which thereby has ended."""

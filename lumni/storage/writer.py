@@ -9,22 +9,24 @@ from lumni.storage import lines
 from lumni.storage.errors import RecordsRefused, sqlstate
 from lumni.storage.queue import LineQueue, MemoryQueue
 from lumni.storage.rows import Row
-from lumni.types import RequestRecord
+from lumni.types import ChatRequest, RequestRecord
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 CLOSING_PAUSE = 0.25
+BEGUN_SECONDS = 0.02
 READ_AT_ONCE = 50  # lines made into rows before other work goes on, about a millisecond
 
 
 class RecordWriter:
     """Takes records at once and stores them in batches, in the background, in the order they came.
 
-    They are in the ``queue`` before ``write`` returns: what is then lost, and when, is the queue's to say. A database
-    that is away is tried again, with growing pauses, until it is back; a record that it refuses is logged and left out.
-    All methods belong to the event loop's thread.
+    They are in the ``queue`` before ``write`` returns: what is then lost, and when, is the queue's to say. Of requests
+    that take longer than ``BEGUN_SECONDS`` it has what to record if this process doesn't see their end. A database that
+    is away is tried again, with growing pauses, until it is back; a record that it refuses is logged and left out. All
+    methods belong to the event loop's thread.
     """
 
     def __init__(
@@ -59,21 +61,35 @@ class RecordWriter:
         self._closing = asyncio.Event()
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._begun: dict[str, Callable[[], RequestRecord]] = {}  # not yet in the queue's care
+        self._beginning: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to store; records written before wait in the queue."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="record-writer")
 
-    def begin(self, record: RequestRecord) -> None:
-        """Keep what to record of a request if this process doesn't live to write its end."""
-        try:
-            self._queue.begin(record.request_id, lines.encode_begun(record))
-        except (TypeError, ValueError) as error:
-            log.warning("the begin of request %r can't be kept: %s", record.request_id, error)
+    def begin(self, request: ChatRequest, unended: Callable[[], RequestRecord]) -> None:
+        """A request has begun. ``unended`` is asked for what to record if this process doesn't live to see its end."""
+        self._begun[request.request_id] = unended
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().call_later(BEGUN_SECONDS, self.note_begun)
+
+    def note_begun(self) -> None:
+        """Put the requests that run into the queue's care, together."""
+        begun, self._begun, self._beginning = self._begun, {}, None
+        noted: dict[str, bytes] = {}
+        for request_id, unended in begun.items():
+            try:
+                noted[request_id] = lines.encode_begun(unended())
+            except (TypeError, ValueError) as error:
+                log.warning("the begin of request %r can't be kept: %s", request_id, error)
+        if noted:
+            self._queue.begin(noted)
 
     def write(self, record: RequestRecord) -> None:
         """Hand a record over; it returns at once and never raises."""
+        self._begun.pop(record.request_id, None)
         try:
             line = lines.encode(record)
         except (TypeError, ValueError) as error:
@@ -147,6 +163,8 @@ class RecordWriter:
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
+        if self._beginning is not None:
+            self._beginning.cancel()
         waiting = self.pending
         if lost := self._queue.close():
             log.error("%d request records could not be stored before the end and are lost", lost)

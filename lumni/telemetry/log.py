@@ -4,10 +4,13 @@ A request is told of by events with its id: ``request_received``; then ``respons
 ``rate_limit_exceeded`` or ``request_failed``; and ``cost_tracked`` where an answer's price is known.
 """
 
+import asyncio
 import logging
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TextIO
 
 import orjson
@@ -21,33 +24,78 @@ from lumni.telemetry.names import Names
 from lumni.telemetry.scrubber import Scrubber
 from lumni.types import ChatRequest, Json, Outcome, RequestRecord
 
-# Until `configure` has run nothing is told of requests, as with `logging`.
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-events = structlog.get_logger()
-
+LINGER = 0.05  # seconds that a JSON line about a request may wait for others, to be written with them
 EVENTS = {Outcome.OK: "response_generated", Outcome.CACHED: "cache_hit", Outcome.RATE_LIMITED: "rate_limit_exceeded"}
-ORDINARY = frozenset({"request_received", "response_generated", "cache_hit", "cost_tracked"})
+WELL = frozenset({Outcome.OK, Outcome.CACHED})
 
 
-def received(request: ChatRequest) -> None:
-    """Log that a request of a known caller has arrived."""
-    events.info("request_received", request_id=request.request_id, surface=request.surface, stream=request.stream)
+class Events:
+    """Lines about requests. JSON is gathered for a moment once there is a loop; the eye sees each line at once.
+
+    Of requests that go well it lets pass a ``share``, each with all its lines; what went wrong passes always. They are
+    rendered here and not by structlog's loggers, which take five times as long.
+    """
+
+    def __init__(self, stream: TextIO, render: Callable[[Json], bytes], linger: float, share: float) -> None:
+        self._stream = stream
+        self._render = render
+        self._linger = linger
+        self._below = int(share * 2**32)
+        self._lines: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Gather lines from now on."""
+        if self._linger:
+            self._loop = asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """Write what was gathered, and gather no more."""
+        self._loop = None
+        self.flush()
+
+    def passes(self, request_id: str) -> bool:
+        """Whether the lines of a request that goes well are wanted."""
+        return self._below >= 2**32 or zlib.crc32(request_id.encode()) < self._below
+
+    def tell(self, event: Json) -> None:
+        """Log one event: ``event`` is its name, ``time`` when it was."""
+        self._lines.append(self._render(event))
+        if self._loop is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            self._loop.call_later(self._linger, self.flush)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        written, self._lines = b"".join(self._lines).decode(), []
+        self._stream.write(written)
+        self._stream.flush()
 
 
 class LogSink:
-    """A sink of records."""
+    """A sink of records, and a journal."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, events: Events) -> None:
         self._names = Names(catalogue)
+        self._events = events
+
+    def begin(self, request: ChatRequest, unended: object = None) -> None:  # noqa: ARG002
+        """A request of a known caller has arrived."""
+        if self._events.passes(request.request_id):
+            told = {"request_id": request.request_id, "surface": request.surface, "stream": request.stream}
+            self._events.tell({"event": "request_received", **told, "time": request.created_at})
 
     def write(self, record: RequestRecord) -> None:
-        if not events.is_enabled_for(logging.INFO):
+        if record.outcome in WELL and not self._events.passes(record.request_id):
             return
-        events.info(EVENTS.get(record.outcome, "request_failed"), **self._told(record))
+        now = datetime.now(UTC)
+        self._events.tell({"event": EVENTS.get(record.outcome, "request_failed"), **self._told(record), "time": now})
         if record.list_cost is not None and record.billed_cost is not None:
             list_cost, billed = (f"{to_usd(cost):f}" for cost in (record.list_cost, record.billed_cost))
             costs = {"list_cost_usd": list_cost, "billed_cost_usd": billed}
-            events.info("cost_tracked", request_id=record.request_id, deployment=record.deployment, **costs)
+            named = {"request_id": record.request_id, "deployment": record.deployment}
+            self._events.tell({"event": "cost_tracked", **named, **costs, "time": now})
 
     def _told(self, record: RequestRecord) -> Json:
         told: Json = {
@@ -76,18 +124,6 @@ class LogSink:
         return told
 
 
-class Sampling:
-    """Lets pass a ``share`` of the requests that go well, each with all its events; what went wrong passes always."""
-
-    def __init__(self, share: float) -> None:
-        self._below = int(share * 2**32)
-
-    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        if event["event"] in ORDINARY and zlib.crc32(event["request_id"].encode()) >= self._below:
-            raise structlog.DropEvent
-        return event
-
-
 class Scrubbed:
     """Takes secrets out of what others tell: messages, exceptions, stacks."""
 
@@ -101,29 +137,21 @@ class Scrubbed:
         return event
 
 
-def configure(settings: Settings, worker: int | None = None, stream: TextIO | None = None) -> Scrubber:
-    """Make the process's log as the settings want it. ``worker`` is its number, if there are several.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A process's log: what takes lines about requests, and the scrubber, to be told of secrets that settings lack."""
 
-    Tell the scrubber that is returned of secrets that the settings don't hold.
-    """
+    events: Events | None
+    scrub: Scrubber
+
+
+def configure(settings: Settings, worker: int | None = None, stream: TextIO | None = None) -> Log:
+    """Make the process's log as the settings want it. ``worker`` is its number, if there are several."""
     scrub, stream = Scrubber.of(settings), stream or sys.stderr
     level = logging.getLevelName(settings.log_level)
-    common: Mapping[str, object] = {} if worker is None else {"worker": worker}
-    finish: list[Processor] = [
-        structlog.processors.TimeStamper("iso", utc=True, key="time"),
-        _adding(common),
-        _renderer(settings, stream),
-    ]
-    structlog.configure(
-        processors=[
-            Sampling(settings.log_sampling),
-            structlog.processors.add_log_level,
-            _adding({"logger": "lumni.requests"}),
-            *finish,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
-    )
+    common: Json = {} if worker is None else {"worker": worker}
+    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+    renderer = structlog.processors.JSONRenderer(_json) if is_json else _console(stream)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -134,7 +162,9 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
                 structlog.processors.StackInfoRenderer(),
                 structlog.processors.format_exc_info,
                 Scrubbed(scrub),
-                *finish,
+                structlog.processors.TimeStamper("iso", utc=True, key="time"),
+                _adding(common),
+                renderer,
             ]
         )
     )
@@ -143,7 +173,11 @@ def configure(settings: Settings, worker: int | None = None, stream: TextIO | No
     logging.getLogger("lumni").setLevel(level)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses of calls
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells a first start more than a newcomer can use
-    return scrub
+    if level > logging.INFO:
+        return Log(None, scrub)
+    about = {"level": "info", "logger": "lumni.requests", **common}
+    render = _rendered_json(about) if is_json else _rendered(renderer, about)
+    return Log(Events(stream, render, LINGER if is_json else 0.0, settings.log_sampling), scrub)
 
 
 def _adding(fields: Mapping[str, object]) -> Processor:
@@ -154,9 +188,7 @@ def _adding(fields: Mapping[str, object]) -> Processor:
     return add
 
 
-def _renderer(settings: Settings, stream: TextIO) -> Processor:
-    if settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty()):
-        return structlog.processors.JSONRenderer(_json)
+def _console(stream: TextIO) -> Processor:
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
         exception_formatter=structlog.dev.plain_traceback,  # the others tell the values of variables
@@ -168,3 +200,18 @@ def _renderer(settings: Settings, stream: TextIO) -> Processor:
 
 def _json(event: Json, **_: object) -> str:
     return orjson.dumps(event, default=str).decode()
+
+
+def _rendered_json(about: Json) -> Callable[[Json], bytes]:
+    def render(event: Json) -> bytes:
+        return orjson.dumps({**event, **about}, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+    return render
+
+
+def _rendered(renderer: Processor, about: Json) -> Callable[[Json], bytes]:
+    def render(event: Json) -> bytes:
+        time = event["time"].isoformat().replace("+00:00", "Z")
+        return f"{renderer(None, 'info', {**event, **about, 'time': time})!s}\n".encode()
+
+    return render

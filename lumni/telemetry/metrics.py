@@ -9,19 +9,18 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from lumni.catalogue.model import Catalogue
 from lumni.money import NANO_PER_USD
 from lumni.telemetry.names import NONE, OTHER, Names
-from lumni.telemetry.processes import SHARED_FOLDER, shared_folder
+from lumni.telemetry.processes import SHARED_FOLDER
+from lumni.telemetry.tallies import Counter, Histogram
 from lumni.types import Attempt, Outcome, RequestRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -39,32 +38,20 @@ WAITED = 1.0  # milliseconds; less is no wait, only a look at the store
 WELL = frozenset({Outcome.OK, Outcome.CACHED})
 MOST_COURSES = 100  # that have a name here; later ones are ``other``
 
-Metered = TypeVar("Metered", Counter, Histogram)
-
-
-class _Children(dict[tuple[str, ...], Metered]):
-    """The children of a metric by the values of its labels, which ``labels`` would look up at three times the cost."""
-
-    def __init__(self, parent: Metered) -> None:
-        super().__init__()
-        self._parent: Metered = parent
-
-    def __missing__(self, values: tuple[str, ...]) -> Metered:
-        child: Metered = self._parent.labels(*values)
-        self[values] = child
-        return child
-
 
 class Metrics:
-    """A sink of records with a registry of its own."""
+    """A sink of records. What it counts is this process's."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._names = Names(catalogue)
         self._courses: set[str] = set()
-        self.registry = CollectorRegistry()
+        self._all: list[Counter | Histogram] = []
         self._count_requests()
         self._measure_requests()
-        ProcessCollector(registry=self.registry)
+
+    def families(self) -> list[Metric]:
+        """Everything that was counted and measured so far."""
+        return [one.family() for one in self._all]
 
     def _count_requests(self) -> None:
         self._responses = self._counter(
@@ -93,7 +80,7 @@ class Metrics:
         self._course_cost = self._counter("lumni_course_cost_usd", "Cost of a course's answers.", "course", "price")
 
     def _measure_requests(self) -> None:
-        registry, operation, provider = self.registry, "gen_ai_operation_name", "gen_ai_provider_name"
+        operation, provider = "gen_ai_operation_name", "gen_ai_provider_name"
         self._duration = self._histogram(
             "gen_ai_server_request_duration_seconds",
             "Requests, from arrival to the answer's end.",
@@ -112,48 +99,47 @@ class Metrics:
             "Calls of providers, up to the whole answer or first content; the model only where all went well.",
             DURATIONS, operation, provider, "gen_ai_request_model", "error_type",
         )  # fmt: skip
-        self._overhead = Histogram(
+        self._overhead = self._histogram(
             "lumni_overhead_seconds",
             "What Lumni itself added to requests that one call answered: no waiting in line, no provider.",
-            buckets=OVERHEADS, registry=registry,
-        )  # fmt: skip
-        self._queued = Histogram(
-            "lumni_queue_wait_seconds", "Waiting in line for quota, of requests that waited.",
-            buckets=WAITS, registry=registry,
-        )  # fmt: skip
+            OVERHEADS,
+        )
+        self._queued = self._histogram(
+            "lumni_queue_wait_seconds", "Waiting in line for quota, of requests that waited.", WAITS
+        )
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> _Children[Counter]:
-        return _Children(Counter(name, documentation, labels, registry=self.registry))
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        self._all.append(counter := Counter(name, documentation, *labels))
+        return counter
 
-    def _histogram(
-        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
-    ) -> _Children[Histogram]:
-        return _Children(Histogram(name, documentation, labels, buckets=buckets, registry=self.registry))
+    def _histogram(self, name: str, documentation: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+        self._all.append(histogram := Histogram(name, documentation, bounds, *labels))
+        return histogram
 
     def write(self, record: RequestRecord) -> None:
         provider = record.provider or NONE
         error = "" if record.outcome in WELL else str(record.outcome)
-        self._responses[record.surface, record.outcome].inc()
-        self._requested[(self._names.group(record.requested_model),)].inc()
-        self._duration[CHAT, provider, error].observe(record.latency_ms / 1000)
+        self._responses[record.surface, record.outcome] += 1
+        self._requested[(self._names.group(record.requested_model),)] += 1
+        self._duration.observe((CHAT, provider, error), record.latency_ms / 1000)
         if record.ttft_ms is not None:
-            self._first_token[CHAT, provider].observe(record.ttft_ms / 1000)
+            self._first_token.observe((CHAT, provider), record.ttft_ms / 1000)
         if record.queued_ms >= WAITED:
-            self._queued.observe(record.queued_ms / 1000)
+            self._queued.observe((), record.queued_ms / 1000)
         for attempt in record.attempts:
             self._called(attempt)
         if record.attempts and record.task_type:
-            self._decisions[record.task_type, record.attempts[0].deployment].inc()
+            self._decisions[record.task_type, record.attempts[0].deployment] += 1
         if record.deployment:
             self._answered(record, provider, record.deployment)
 
     def _called(self, attempt: Attempt) -> None:
-        self._attempts[attempt.provider, attempt.deployment, attempt.outcome].inc()
+        self._attempts[attempt.provider, attempt.deployment, attempt.outcome] += 1
         if attempt.outcome is Outcome.OK:
             labels = (CHAT, attempt.provider, attempt.model, "")
         else:  # without the model: as many series as outcomes for each would be too many
             labels = (CHAT, attempt.provider, "", str(attempt.outcome))
-        self._call[labels].observe(attempt.duration_ms / 1000)
+        self._call.observe(labels, attempt.duration_ms / 1000)
 
     def _answered(self, record: RequestRecord, provider: str, deployment: str) -> None:
         for kind, tokens in (
@@ -163,18 +149,18 @@ class Metrics:
             ("reasoning", record.reasoning_tokens),
         ):
             if tokens:
-                self._tokens[provider, deployment, kind].inc(tokens)
-        self._usage[CHAT, provider, "input"].observe(record.prompt_tokens)
-        self._usage[CHAT, provider, "output"].observe(record.completion_tokens)
+                self._tokens[provider, deployment, kind] += tokens
+        self._usage.observe((CHAT, provider, "input"), record.prompt_tokens)
+        self._usage.observe((CHAT, provider, "output"), record.completion_tokens)
         course = self._course(record.course)
-        self._course_tokens[(course,)].inc(record.prompt_tokens + record.completion_tokens)
+        self._course_tokens[(course,)] += record.prompt_tokens + record.completion_tokens
         for price, cost in (("list", record.list_cost), ("billed", record.billed_cost)):
             if cost is not None:
-                self._cost[provider, price].inc(cost / NANO_PER_USD)
-                self._course_cost[course, price].inc(cost / NANO_PER_USD)
+                self._cost[provider, price] += cost / NANO_PER_USD
+                self._course_cost[course, price] += cost / NANO_PER_USD
         if record.outcome is Outcome.OK and len(record.attempts) == 1:
             whole = record.latency_ms if record.ttft_ms is None else record.ttft_ms
-            self._overhead.observe((whole - record.queued_ms - record.attempts[0].duration_ms) / 1000)
+            self._overhead.observe((), (whole - record.queued_ms - record.attempts[0].duration_ms) / 1000)
 
     def _course(self, course: str | None) -> str:
         """A course's label; teachers make courses, and may make too many."""
@@ -188,45 +174,29 @@ class Metrics:
 
 
 class _Given(Collector):
-    """Families of one scrape, without the times at which series were created: nobody asks for them, and they would be
-    a third of the series."""
+    """Families of one scrape."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._families:
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
-            yield family
+        return self._families
 
 
 def share_between_processes(folder: Path) -> None:
-    """Let processes that are started from now on count together, in files in ``folder``; what is in it is forgotten.
-
-    ``prometheus_client`` wants to know when it is first imported, by the environment.
-    """
+    """Let processes that are started from now on count together, by files in ``folder``; what is in it is forgotten."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ[SHARED_FOLDER] = str(folder.absolute())
 
 
-def collect(registry: CollectorRegistry, families: Iterable[Metric]) -> list[Metric]:
-    """All that is known now: the registry, and ``families`` that were read a moment ago.
-
-    Where processes count together, all of them are in it.
-    """
-    counted = list(registry.collect())
-    if folder := shared_folder():
-        together = CollectorRegistry()
-        MultiProcessCollector(together, str(folder))  # type: ignore[no-untyped-call]
-        shared = list(together.collect())
-        names = {family.name for family in shared}
-        counted = [*shared, *(family for family in counted if family.name not in names)]
-    return [*counted, *families]
+def with_process(families: Iterable[Metric]) -> list[Metric]:
+    """``families``, and what this process takes of CPU, memory and open files."""
+    return [*ProcessCollector(registry=None).collect(), *families]
 
 
-def render(registry: CollectorRegistry, families: Iterable[Metric]) -> bytes:
-    """All that is known now in Prometheus' text format."""
+def render(families: Iterable[Metric]) -> bytes:
+    """Prometheus' text format."""
     once = CollectorRegistry(auto_describe=False)
-    once.register(_Given(collect(registry, families)))
+    once.register(_Given(families))
     return generate_latest(once)

@@ -10,7 +10,7 @@ import orjson
 from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable
+SHARED_FOLDER = "LUMNI_METRICS_FOLDER"  # in the environment of processes that are to be seen together
 SECONDS = 2.0  # between two looks of a process at itself
 # Of these the worst process's value tells; all else is added up.
 WORST = {
@@ -19,6 +19,9 @@ WORST = {
     "lumni_course_budget_used": max,
     "lumni_course_budget_limit": max,
 }
+
+# What samples of counters and histograms end with.
+COUNTED = ("_total", "_bucket", "_count", "_sum")
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Values = dict[Key, float]
@@ -32,7 +35,7 @@ def shared_folder() -> Path | None:
 class Processes:
     """Writes what ``own`` returns into ``folder`` every few seconds, and reads what the others wrote.
 
-    Counters of a process that is gone still count, so that sums never fall; its gauges don't.
+    Counters and histograms of a process that is gone still count, so that sums never fall; its gauges don't.
     """
 
     def __init__(self, folder: Path, own: Callable[[], Sequence[Metric]], pid: int | None = None) -> None:
@@ -61,17 +64,20 @@ class Processes:
         made.replace(self._path)
 
     def together(self, own: Sequence[Metric]) -> list[Metric]:
-        """``own`` with what the others published in them."""
+        """``own`` with what the others published in them. This process publishes too: sums that were told don't fall,
+        even if it dies in this moment."""
+        with suppress(OSError):
+            self.publish()
         values: Values = {}
         for sample in _samples(own):
             _merge(values, sample)
         for sample in self._others():
             _merge(values, sample)
+        by_name: dict[str, list[Sample]] = {}
+        for (name, labels), value in values.items():
+            by_name.setdefault(_family_of(name), []).append(Sample(name, dict(labels), value))
         for family in own:
-            names = (family.name, f"{family.name}_total")
-            family.samples = [
-                Sample(name, dict(labels), value) for (name, labels), value in values.items() if name in names
-            ]
+            family.samples = by_name.get(family.name, [])
         return list(own)
 
     def _others(self) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -81,7 +87,7 @@ class Processes:
             alive = _is_alive(int(path.stem))
             with suppress(OSError, ValueError):
                 for name, labels, value in orjson.loads(path.read_bytes()):
-                    if alive or name.endswith("_total"):
+                    if alive or name.endswith(COUNTED):
                         yield name, labels, value
 
     async def _run(self) -> None:
@@ -95,6 +101,11 @@ def _samples(families: Iterable[Metric]) -> Iterator[tuple[str, dict[str, str], 
     for family in families:
         for sample in family.samples:
             yield sample.name, sample.labels, sample.value
+
+
+def _family_of(name: str) -> str:
+    """The name of the family that a sample belongs to."""
+    return name[: name.rindex("_")] if name.endswith(COUNTED) else name
 
 
 def _merge(values: Values, sample: tuple[str, dict[str, str], float]) -> None:

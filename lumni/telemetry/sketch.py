@@ -27,13 +27,15 @@ class Sketch:
 
     def add(self, value: float) -> None:
         """Count one value; a negative one, as clocks may yield, is 0."""
-        value = max(0.0, value)
         self.count += 1
-        self.total += value
-        self.largest = max(self.largest, value)
         if value < self.SMALLEST:
             self.zeros += 1
+            self.total += max(0.0, value)
+            self.largest = max(self.largest, value)
             return
+        self.total += value
+        if value > self.largest:
+            self.largest = value
         bucket = math.ceil(math.log(value) / self._LOG_GAMMA)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 

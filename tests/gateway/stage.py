@@ -58,8 +58,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(directory: Path, model_list: str, **settings: Any) -> AsyncIterator[Stage]:
-    """Started and stopped again. ``model_list`` is a litellm_config.yaml; the lab is off, and so are health checks."""
+async def stage(directory: Path, model_list: str, events: Any = None, **settings: Any) -> AsyncIterator[Stage]:
+    """Started and stopped again. ``model_list`` is a litellm_config.yaml; the lab is off, and so are health checks.
+
+    ``events`` (:class:`lumni.telemetry.log.Events`) log what requests do.
+    """
     listed = directory / "litellm_config.yaml"
     listed.write_text(model_list, encoding="utf-8")
     given = Settings(
@@ -75,7 +78,7 @@ async def stage(directory: Path, model_list: str, **settings: Any) -> AsyncItera
     )
     clock = Clock()
     with patch("lumni.services.make_quota", partial(make_quota, clock=clock)):
-        services = await Services.start(given)
+        services = await Services.start(given, events=events)
     app = create_app(replace(services, keyring=_Known(WHO)))  # type: ignore[arg-type]
     try:
         async with httpx.AsyncClient(transport=ASGITransport(app), base_url="http://lumni") as client:

@@ -31,7 +31,7 @@ async def test_what_goes_wrong_is_found(lumni: Stage, provided: Provider, monkey
     """003-49, 000-53: quota before it is used up, refused keys, failing requests and providers, a database that is
     away: by the gateway's own metrics."""
     heard, services = Heard(), lumni.services
-    watch = make_watch(services.settings, services.metrics, services.gauges, heard)
+    watch = make_watch(services.settings, services.gauges, heard)
     await watch.look()
     assert heard.alerts == []
     for _ in range(4):

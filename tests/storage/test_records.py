@@ -3,6 +3,7 @@
 import asyncio
 import math
 import sys
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import Table, select
 from lumni.settings import Settings
 from lumni.storage.database import Database
 from lumni.storage.errors import RecordsRefused
-from lumni.storage.rows import clean_float, clean_int, clean_text
+from lumni.storage.rows import clean_float, clean_int, clean_text, request_row
 from lumni.storage.tables import model_selections, requests, task_classifications
 from lumni.types import Attempt, Outcome, RequestRecord
 from tests.storage.samples import START, record
@@ -209,8 +210,7 @@ RECORDS = st.builds(
 def mended(value: Any) -> Any:
     """What is left of a value that no database takes as it is; every other value is left alone."""
     if isinstance(value, Attempt | RequestRecord):
-        fields = {name: mended(getattr(value, name)) for name in value.__slots__}
-        return type(value)(**fields)
+        return type(value)(**{field.name: mended(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Outcome | bool | datetime | None):
         return value
     if isinstance(value, str):
@@ -255,3 +255,23 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 def test_any_text_becomes_storable(text: str) -> None:
     assert "\x00" not in clean_text(text).encode().decode()
     assert clean_text(clean_text(text)) == clean_text(text)
+
+
+async def test_what_breaks_a_rule_of_the_schema_is_refused(database: Database) -> None:
+    """000-29: such a record would stand in the way of all others; the error holds none of its values."""
+    row = request_row(record(1)) | {"surface": None}
+    with pytest.raises(RecordsRefused) as refused:
+        await database.records.add_rows([request_row(record(0)), row])
+    assert "ada" not in str(refused.value)
+    assert await database.records.count() == 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 63, 64, 65, 200])
+async def test_batches_of_any_size_are_stored(database: Database, number: int) -> None:
+    """000-29: each record once, whatever was there."""
+    await database.records.add([record(0), record(number // 2)])
+    assert await database.records.add([record(n) for n in range(number)]) == number - len(
+        {0, number // 2} & set(range(number))
+    )
+    assert await database.records.count() == len({0, number // 2, *range(number)})
+    assert await database.records.get("req-00000000") == record(0)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from lumni.storage.rows import Row, record_of, request_row
 from lumni.storage.segment import Segment
 from lumni.storage.spool import Spool, orphans
 from lumni.storage.writer import RecordWriter
-from lumni.types import Attempt, Outcome
+from lumni.types import Attempt, ChatRequest, Outcome
 from tests.storage.samples import record
 from tests.storage.test_records import RECORDS
 
@@ -38,7 +39,7 @@ from tests.storage.samples import record
 
 spool = Spool(Path(sys.argv[1]), segment_bytes=5000)
 for number in range(60):
-    spool.begin(record(number).request_id, encode_begun(record(number, status=500)))
+    spool.begin({record(number).request_id: encode_begun(record(number, status=500))})
     if number % 3:
         spool.put(record(number).request_id, encode(record(number)))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -63,8 +64,14 @@ def put(spool: Spool, *numbers: int) -> None:
 
 
 def begin(spool: Spool, *numbers: int) -> None:
-    for number in numbers:
-        spool.begin(record(number).request_id, encode_begun(record(number, status=500)))
+    spool.begin({record(number).request_id: encode_begun(record(number, status=500)) for number in numbers})
+
+
+def begun(writer: RecordWriter, number: int) -> None:
+    """Tell the writer of a request that begins."""
+    one = record(number)
+    request = ChatRequest(one.request_id, {}, "auto", one.created_at, 0.0, 60.0)
+    writer.begin(request, lambda: record(number, status=500))
 
 
 def numbers(lines: Sequence[bytes]) -> list[int]:
@@ -250,7 +257,8 @@ async def test_a_full_disk_is_said_and_loses_nothing(
     writer.write(record(0))
     disk.room = 50
     for number in range(1, 6):
-        writer.begin(record(number))
+        begun(writer, number)
+        writer.note_begun()
         writer.write(record(number))
     assert (writer.in_memory, writer.pending, writer.fault) == (5, 6, "No space left on device")
     disk.room = math.inf
@@ -319,8 +327,8 @@ def test_a_line_is_the_record(stored: "object") -> None:
 def _finite(found: object) -> list[object]:
     """Fields without those where the two ways may differ: infinity is the largest number in one, nothing in JSON."""
     values = []
-    for name in found.__slots__:  # type: ignore[attr-defined]
-        value = getattr(found, name)
+    for field in fields(found):  # type: ignore[arg-type]
+        value = getattr(found, field.name)
         if isinstance(value, tuple):
             value = tuple(_finite(attempt) if isinstance(attempt, Attempt) else attempt for attempt in value)
         if isinstance(value, dict):
@@ -331,6 +339,30 @@ def _finite(found: object) -> list[object]:
 
 def _number(value: object) -> object:
     return None if isinstance(value, float) and (value in (0.0, sys.float_info.max, -sys.float_info.max)) else value
+
+
+def test_a_line_of_an_earlier_version_is_read_too() -> None:
+    """000-29: an upgrade finds what its predecessor left."""
+    line = orjson.dumps({**orjson.loads(encode(record(1))), "decision": None})
+    old = line.replace(b',"trace":null,"steps":[],"decision":null}', b',"lumni.decision":{"options":[]}}')
+    assert old.endswith(b"}}")
+    assert row_of(old) == row_of(encode(record(1))) | {"decision": b'{"options":[]}'}
+
+
+async def test_only_requests_that_take_their_time_are_noted_when_they_begin(tmp_path: Path) -> None:
+    """000-29: those that end at once leave one line, all others are in the file within a moment of their begin."""
+    spool = Spool(tmp_path)
+    writer = RecordWriter(Shelf().add, queue=spool)
+    for number in range(5):
+        begun(writer, number)
+    writer.write(record(1))
+    (path,) = tmp_path.glob("*/*.jsonl")
+    async with asyncio.timeout(30):
+        while path.read_bytes().count(b"\n") < 5:
+            await asyncio.sleep(0.01)
+    lines = path.read_bytes().splitlines()
+    assert lines == [encode(record(1)), *(encode_begun(record(number, status=500)) for number in (0, 2, 3, 4))]
+    await writer.close()
 
 
 def test_a_time_without_a_zone_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What was used, by any range and grouping, is what the records say."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -49,7 +50,7 @@ WHERE = st.builds(
 
 
 def record_with(one: RequestRecord, number: int) -> RequestRecord:
-    return RequestRecord(**{name: getattr(one, name) for name in one.__slots__} | {"request_id": f"r{number}"})
+    return replace(one, request_id=f"r{number}")
 
 
 def expected(records: list[RequestRecord], where: Where, groups: tuple[Group, ...], zone: str) -> dict[Any, Used]:

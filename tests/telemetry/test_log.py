@@ -1,5 +1,6 @@
 """What the log tells, and what it never does."""
 
+import asyncio
 import io
 import json
 import logging
@@ -8,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from lumni.settings import Settings
 from lumni.telemetry import log
-from lumni.telemetry.log import LogSink
+from lumni.telemetry.log import Log, LogSink
 from lumni.telemetry.scrubber import REDACTED, Scrubber
 from lumni.types import Outcome, RequestRecord
 from tests.gateway.provider import Provider, provider
@@ -30,9 +30,8 @@ def undisturbed() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, http = root.handlers[:], root.level, logging.getLogger("httpx").level
     own = logging.getLogger("lumni").level
-    root.handlers, events = [], structlog.get_config()
+    root.handlers = []
     yield
-    structlog.configure(**events)
     root.handlers = handlers
     root.setLevel(level)
     logging.getLogger("httpx").setLevel(http)
@@ -45,15 +44,20 @@ async def provided() -> AsyncIterator[Provider]:
         yield made
 
 
-def configured(stream: io.StringIO, worker: int | None = None, **settings: Any) -> Scrubber:
+def configured(stream: io.StringIO, worker: int | None = None, **settings: Any) -> Log:
     given = {"log_format": "json", "unified_api_key": KEY, **settings}
     return log.configure(Settings.model_validate(given), worker, stream)
 
 
+def sink_of(stream: io.StringIO, worker: int | None = None, **settings: Any) -> LogSink:
+    events = configured(stream, worker, **settings).events
+    assert events is not None
+    return LogSink(catalogue(), events)
+
+
 def told(*records: RequestRecord) -> Lines:
     stream = io.StringIO()
-    configured(stream)
-    sink = LogSink(catalogue())
+    sink = sink_of(stream)
     for one in records:
         sink.write(one)
     return [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -88,9 +92,9 @@ def test_costs_are_an_event_where_they_are_known() -> None:
 
 async def test_one_id_is_in_the_log_the_answer_and_the_database(provided: Provider, tmp_path: Path) -> None:
     """003-34, 003-06: and nothing of a person, a prompt, an answer or a key is in any line."""
-    async with stage(tmp_path, model_list(entry("all", provided.base, "one"))) as lumni:
-        stream = io.StringIO()
-        configured(stream)
+    stream = io.StringIO()
+    events = configured(stream).events
+    async with stage(tmp_path, model_list(entry("all", provided.base, "one")), events) as lumni:
         answer = await lumni.ask("ada", user="grace")
         provided.chat, provided.message = 503, "a text of the provider"
         await lumni.ask("class", user="alan", model="all")
@@ -125,7 +129,7 @@ async def test_one_id_is_in_the_log_the_answer_and_the_database(provided: Provid
 def test_secrets_are_taken_out_of_every_text(text: str, form: str) -> None:
     """003-06: whoever logs it, also in an exception."""
     stream = io.StringIO()
-    configured(stream, log_format=form).add(["of-a-provider-0001"])
+    configured(stream, log_format=form).scrub.add(["of-a-provider-0001"])
     logging.getLogger("anybody").warning(text)
     try:
         raise RuntimeError(text)
@@ -154,8 +158,7 @@ def test_lines_are_one_each_and_name_their_worker() -> None:
 
 def test_the_console_says_the_same_for_the_eye() -> None:
     stream = io.StringIO()
-    configured(stream, worker=2, log_format="console")
-    LogSink(catalogue()).write(record(attempts=(attempt(),)))
+    sink_of(stream, worker=2, log_format="console").write(record(attempts=(attempt(),)))
     line = stream.getvalue().splitlines()[0]
     assert "[info     ] response_generated [lumni.requests]" in line
     assert {"request_id=req-1", "deployment=d0", "worker=2"} <= set(line.split())
@@ -166,23 +169,51 @@ def test_by_itself_the_log_is_for_the_eye_only_where_there_is_one(terminal: bool
     """003-06: a file or a collector gets JSON, which also costs a third."""
     stream = io.StringIO()
     stream.isatty = lambda: terminal  # type: ignore[method-assign]
-    configured(stream, log_format="auto")
-    LogSink(catalogue()).write(record())
+    sink_of(stream, log_format="auto").write(record())
     assert stream.getvalue().startswith("{") is not terminal
 
 
 def test_a_higher_level_silences_events() -> None:
+    assert configured(io.StringIO(), log_level="WARNING").events is None
+    assert configured(io.StringIO(), log_level="INFO").events is not None
+
+
+async def test_lines_about_requests_are_written_together_and_none_is_left() -> None:
+    """003-06: in their order, at the end at the latest; others don't wait for them."""
     stream = io.StringIO()
-    configured(stream, log_level="WARNING")
-    LogSink(catalogue()).write(record())
-    assert stream.getvalue() == ""
+    events = configured(stream).events
+    assert events is not None
+    events.start()
+    sink = LogSink(catalogue(), events)
+    for number in range(3):
+        sink.write(record(request_id=f"req-{number}", list_cost=None))
+    logging.getLogger("anybody").warning("at once")
+    assert len(stream.getvalue().splitlines()) == 1
+    events.flush()
+    sink.write(record(request_id="req-3", list_cost=None))
+    await events.close()
+    sink.write(record(request_id="req-4", list_cost=None))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("request_id") for line in lines] == [None, "req-0", "req-1", "req-2", "req-3", "req-4"]
+
+
+async def test_gathered_lines_are_written_by_themselves() -> None:
+    """003-06"""
+    stream = io.StringIO()
+    events = configured(stream).events
+    assert events is not None
+    events.start()
+    LogSink(catalogue(), events).write(record(list_cost=None))
+    async with asyncio.timeout(30):
+        while not stream.getvalue():
+            await asyncio.sleep(0.01)
+    assert json.loads(stream.getvalue())["request_id"] == "req-1"
 
 
 def test_sampling_keeps_whole_requests_and_all_that_went_wrong() -> None:
     """003-06: of two hundred that went well about a fifth, with all their events; of those that didn't each one."""
     stream = io.StringIO()
-    configured(stream, log_sampling=0.2)
-    sink = LogSink(catalogue())
+    sink = sink_of(stream, log_sampling=0.2)
     for number in range(200):
         sink.write(record(request_id=f"good-{number}"))
         sink.write(failure(request_id=f"bad-{number}"))

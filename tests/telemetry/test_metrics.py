@@ -17,7 +17,7 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def exposed(metrics: Metrics) -> Series:
-    text = render(metrics.registry, ()).decode()
+    text = render(metrics.families()).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -142,7 +142,7 @@ def test_no_label_names_a_person_or_a_request() -> None:
     """001-13, and no text of a client is in any."""
     metrics = Metrics(catalogue())
     metrics.write(record(requested_model="secret-model", label="grace", client_request_id="mine"))
-    text = render(metrics.registry, ()).decode()
+    text = render(metrics.families()).decode()
     for private in ("ada", "grace", "key-1", "req-1", "secret-model", "mine"):
         assert f'"{private}"' not in text
 
@@ -150,24 +150,40 @@ def test_no_label_names_a_person_or_a_request() -> None:
 def test_processes_count_together(tmp_path: Path) -> None:
     """001-13: several workers' requests are one sum, whichever of them is asked, also of one that has died."""
     program = """
-import sys
+import os, signal, sys
+from pathlib import Path
 from lumni.telemetry.metrics import Metrics, render
+from lumni.telemetry.processes import Processes, shared_folder
 from tests.telemetry.records import catalogue, record
 metrics = Metrics(catalogue())
+processes = Processes(shared_folder(), metrics.families)
 for _ in range(int(sys.argv[1])):
     metrics.write(record())
-print(render(metrics.registry, ()).decode())
+print(render(processes.together(metrics.families())).decode(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SHARED_FOLDER, "")  # so that it is put back
         share_between_processes(tmp_path / "metrics")
         texts = [
             subprocess.run(
-                [sys.executable, "-c", program, str(number)], cwd=ROOT, capture_output=True, text=True, check=True
+                [sys.executable, "-c", program, str(number)], cwd=ROOT, capture_output=True, text=True, check=False
             ).stdout
             for number in (3, 4)
         ]
     assert 'lumni_client_responses_total{outcome="ok",surface="chat.completions"} 3.0' in texts[0]
     assert 'lumni_client_responses_total{outcome="ok",surface="chat.completions"} 7.0' in texts[1]
     assert "lumni_overhead_seconds_count 7.0" in texts[1]
+    assert 'lumni_overhead_seconds_bucket{le="+Inf"} 7.0' in texts[1]
     assert texts[1].count("# TYPE lumni_client_responses_total") == 1
+
+
+def test_a_value_on_a_bound_is_below_it() -> None:
+    """001-13: buckets are those of Prometheus, whose ``le`` is less or equal."""
+    metrics = Metrics(catalogue())
+    for milliseconds in (10.0, 10.1, 1e9):
+        metrics.write(failure(Outcome.TIMEOUT, latency_ms=milliseconds))
+    series, server = exposed(metrics), "gen_ai_server_request_duration_seconds"
+    counts = [value(series, f"{server}_bucket", le=bound) for bound in ("0.01", "0.02", "81.92", "+Inf")]
+    assert counts == [1, 2, 2, 3]
+    assert value(series, f"{server}_count") == 3
