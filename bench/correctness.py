@@ -113,7 +113,7 @@ async def _one(
         await door.knock(burst_only=False)
         admitted = await door.enter()
         plan = await planner.plan(request, principal)
-        turn = Turn(quota, admitted.ticket, whole)
+        turn = Turn(quota, admitted.ticket, quota.estimator.demand(whole))
         chosen = await turn.lease(plan.deployments, request.deadline - SECONDS_TO_ANSWER)
     except LumniError:
         return None

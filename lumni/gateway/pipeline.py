@@ -18,6 +18,7 @@ from lumni.gateway.reply import Reply
 from lumni.gateway.transcript import Keeper
 from lumni.gateway.turn import Turn
 from lumni.intelligence import Plan
+from lumni.quota.estimate import Demand
 from lumni.quota.service import Quota
 from lumni.receipt import Signer
 from lumni.types import ChatRequest, Principal
@@ -60,9 +61,10 @@ class Pipeline:
             if kept := await self.cache.get(case.ask, request.deadline):
                 return self._delivery.deliver_again(case, kept, self.cache.age(kept))
             admission = await self._admit(case, door)
-            plan = await self._plan(case)
+            demand = self._quota.estimator.demand(case.request.body)
+            plan = await self._plan(case, demand)
             candidates = await self._budget(case, plan)
-            turn = await self._take_turn(case, admission, candidates)
+            turn = await self._take_turn(case, admission, demand, candidates)
             answer = await self._upstream.send(case.request, candidates, turn, case.attempts)
             case.done("upstream")
             return await self._delivery.deliver(case, plan, answer)
@@ -97,11 +99,11 @@ class Pipeline:
         case.admission = await door.enter()
         return case.admission
 
-    async def _plan(self, case: Case) -> Plan:
+    async def _plan(self, case: Case, demand: Demand) -> Plan:
         """Which deployments could answer, the best first?"""
         case.accounts = self.budgets.accounts(case.request, case.principal)
         case.request = self.budgets.economise(case.request, case.accounts)
-        case.plan = await self._planner.plan(case.request, case.principal)
+        case.plan = await self._planner.plan(case.request, case.principal, demand)
         case.done("plan")
         return case.plan
 
@@ -112,9 +114,11 @@ class Pipeline:
         case.done("budget")
         return candidates
 
-    async def _take_turn(self, case: Case, admission: Admission, candidates: Sequence[Deployment]) -> Turn:
+    async def _take_turn(
+        self, case: Case, admission: Admission, demand: Demand, candidates: Sequence[Deployment]
+    ) -> Turn:
         """Wait in line until one of them has quota for it."""
-        case.turn = Turn(self._quota, admission.ticket, case.request.body)
+        case.turn = Turn(self._quota, admission.ticket, demand.bounded(case.request.body))
         await case.turn.lease(candidates, case.request.deadline)
         case.done("lease")
         return case.turn

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, LumniError, RateLimited, RequestTooLarge
+from lumni.quota.estimate import Demand
 from lumni.quota.learn import lessons
 from lumni.quota.lease import Lease
 from lumni.quota.model import MINUTE, Amounts, Correction, Draw, Refusal, Refused
@@ -24,10 +25,10 @@ class Turn:
     ``waited`` is how many seconds it spent in line.
     """
 
-    def __init__(self, quota: Quota, ticket: Ticket, body: Json) -> None:
+    def __init__(self, quota: Quota, ticket: Ticket, demand: Demand) -> None:
         self._quota = quota
         self._ticket = ticket
-        self._demand = quota.estimator.demand(body)
+        self._demand = demand
         self._lease: Lease | None = None
         self._began = 0.0
         self._probing = ""  # the deployment whose breaker waits for this request's call to decide
@@ -38,12 +39,17 @@ class Turn:
 
         A reservation that is already held is kept. ``deadline`` is in loop time. Raises :class:`LumniError`.
         """
-        if self._lease and (held := next((d for d in candidates if d.id == self._held), None)):
-            return held
+        if self._lease:
+            for deployment in candidates:
+                if deployment.id == self._lease.deployment:
+                    return deployment
         self._release()
-        ticket = replace(self._ticket, deadline=deadline)
+        ticket = self._ticket
+        if ticket.deadline != deadline:
+            ticket = replace(ticket, deadline=deadline)
         while True:
-            await self._unbroken(candidates, deadline)
+            if not self._quota.breakers.all_closed:
+                await self._unbroken(candidates, deadline)
             try:
                 lease = await self._quota.queue.lease(ticket, [self._draw(deployment) for deployment in candidates])
             except AllClosed:
@@ -150,7 +156,7 @@ class Turn:
     def _hold(self, deployment: Deployment, lease: Lease) -> bool:
         """Keep the lease, unless the breaker opened meanwhile or another request is probing."""
         breakers = self._quota.breakers
-        probes = breakers.state(deployment.id) == "half_open"
+        probes = not breakers.all_closed and breakers.state(deployment.id) == "half_open"
         if not breakers.allow(deployment.id):
             self._quota.later(lease.release())
             return False

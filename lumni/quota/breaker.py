@@ -84,6 +84,7 @@ class Breakers:
         self._recovery = recovery
         self._probe_time = probe_time
         self._breakers: dict[str, Breaker] = {}
+        self._opened: set[str] = set()  # and not closed since
         self._withheld: Mapping[str, str] = {}
 
     def withhold(self, reasons: Mapping[str, str]) -> None:
@@ -101,14 +102,16 @@ class Breakers:
     @property
     def all_closed(self) -> bool:
         """Whether none keeps its deployment from being called, or will while nothing fails."""
-        return not self._withheld and all(breaker.opened_at is None for breaker in self._breakers.values())
+        return not (self._withheld or self._opened)
 
     def blocked(self, deployment: str) -> tuple[str, float] | None:
         """Why it can't be called, and for how many seconds; ``None`` when it can. Takes nothing."""
         if why := self._withheld.get(deployment):
             return why, WITHHELD_FOR
-        breaker, now = self._breakers.get(deployment), self._clock()
-        if breaker is None or (wait := breaker.opens_in(now)) <= 0:
+        if deployment not in self._opened:
+            return None
+        breaker, now = self._breakers[deployment], self._clock()
+        if (wait := breaker.opens_in(now)) <= 0:
             return None
         waiting = "a probe is on its way" if breaker.state(now) == "half_open" else breaker.reason
         return waiting, wait
@@ -122,27 +125,25 @@ class Breakers:
         """Whether to call it now. In half-open state the first who asks gets the probe, and all others no."""
         if self.blocked(deployment):
             return False
-        breaker, now = self._breakers.get(deployment), self._clock()
-        if breaker and breaker.opened_at is not None:
-            breaker.probe_until = now + self._probe_time
+        if deployment in self._opened:
+            self._breakers[deployment].probe_until = self._clock() + self._probe_time
         return True
 
     def record(self, deployment: str, outcome: Outcome, detail: str = "") -> None:
         """Take in how a call ended. ``detail`` is shown to admins only."""
-        breaker = self._breakers.setdefault(deployment, Breaker(recovery=self._recovery))
-        now = self._clock()
+        breaker, now = self._breaker(deployment), self._clock()
         breaker.probe_until = 0.0
         if outcome is Outcome.OK:
             breaker.successes += 1
             if breaker.opened_at is not None:
                 breaker.since = now
-            _close(breaker)
+            self._close(deployment)
         elif outcome in FAILURES or outcome in TAKEN_OUT:
             breaker.last_error, breaker.last_error_at = detail or str(outcome), now
-            self._fail(breaker, outcome, now)
+            self._fail(deployment, outcome, now)
         else:
             return
-        breaker.history.append(Event(now, str(outcome), breaker.state(now), detail))
+        breaker.history.append(Event(now, outcome.value, breaker.state(now), detail))
 
     def give_back(self, deployment: str) -> None:
         """The probe that ``allow`` gave was never sent, or nobody heard how it ended: the next who asks gets it."""
@@ -165,7 +166,7 @@ class Breakers:
             if breaker.opened_at is not None:
                 breaker.since = self._clock()
             breaker.probe_until = 0.0
-            _close(breaker)
+            self._close(deployment)
             breaker.history.append(Event(self._clock(), event, "closed"))
 
     def try_early(self, deployment: str, rest: float) -> bool:
@@ -185,7 +186,7 @@ class Breakers:
 
     def note(self, deployment: str, detail: str, *, keep_out: bool = False) -> None:
         """Keep the error of a free call, which counts as no failure; ``keep_out``: its time out begins again."""
-        breaker, now = self._breakers.setdefault(deployment, Breaker(recovery=self._recovery)), self._clock()
+        breaker, now = self._breaker(deployment), self._clock()
         breaker.last_error, breaker.last_error_at = detail, now
         if keep_out and breaker.opened_at is not None:
             breaker.opened_at = now
@@ -223,9 +224,24 @@ class Breakers:
     def load(self, dumped: Mapping[str, Any]) -> None:
         """Take up what ``dump`` wrote."""
         for name, saved in dumped.items():
-            self._breakers[name] = Breaker(**saved)
+            breaker = self._breakers[name] = Breaker(**saved)
+            if breaker.opened_at is not None:
+                self._opened.add(name)
 
-    def _fail(self, breaker: Breaker, outcome: Outcome, now: float) -> None:
+    def _breaker(self, deployment: str) -> Breaker:
+        breaker = self._breakers.get(deployment)
+        if breaker is None:
+            breaker = self._breakers[deployment] = Breaker(recovery=self._recovery)
+        return breaker
+
+    def _close(self, deployment: str) -> None:
+        breaker = self._breakers[deployment]
+        breaker.failures, breaker.relapses, breaker.opened_at = 0, 0, None
+        breaker.reason = breaker.cause = ""
+        self._opened.discard(deployment)
+
+    def _fail(self, deployment: str, outcome: Outcome, now: float) -> None:
+        breaker = self._breakers[deployment]
         breaker.failures += 1
         breaker.total_failures += 1
         breaker.last_failure = now
@@ -236,8 +252,4 @@ class Breakers:
             if not was_open:
                 breaker.since = now
             breaker.opened_at, breaker.reason, breaker.cause = now, TAKEN_OUT.get(outcome, times), str(outcome)
-
-
-def _close(breaker: Breaker) -> None:
-    breaker.failures, breaker.relapses, breaker.opened_at = 0, 0, None
-    breaker.reason = breaker.cause = ""
+            self._opened.add(deployment)

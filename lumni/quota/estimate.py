@@ -102,6 +102,11 @@ class Demand:
         self.choices = choices
         self._known: dict[tuple[str, bool], Amounts] = {}
 
+    def bounded(self, body: Mapping[str, Any]) -> "Demand":
+        """The same request's with the bound of its output that ``body`` has."""
+        most = asked_tokens(body)
+        return self if most == self.max_tokens else Demand(self._estimator, self.size, most, self.choices)
+
     def of(self, model: str, *, counts_max_tokens: bool) -> Amounts:
         """As :meth:`Estimator.estimate` says at the first time that it is asked."""
         key = (model, counts_max_tokens)

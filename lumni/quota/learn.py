@@ -64,7 +64,11 @@ def lessons(
     ``now`` is Unix time in seconds, for resets given as dates. After a refusal (429, or 402) at least one correction
     has ``refused``: for the window that is to blame where that can be told, else for the whole pool.
     """
-    plain = {str(k).lower().removeprefix("llm_provider-"): str(v) for k, v in headers.items()}
+    plain = {
+        name.removeprefix("llm_provider-"): str(value)
+        for given, value in headers.items()
+        if "ratelimit" in (name := str(given).lower()) or "retry-after" in name
+    }
     heard = list(_from_headers(plain, now, provider))
     if status not in REFUSING:
         return tuple(heard)

@@ -1,6 +1,7 @@
 """Quota state of one process, in its memory."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from secrets import token_hex
 from typing import Any
 
@@ -33,6 +34,7 @@ class MemoryStore:
         self._pools: dict[str, PoolState] = {}
         self._wakes: list[Wake] = []
         self._calls = 0
+        self._names = map(f"{token_hex(4)}-{{}}".format, count())  # no other store's, before a restart or after
 
     async def reserve(self, draws: Sequence[Draw], now: float, *, lease: float) -> Granted | Refused:
         now_ms = milliseconds(now)
@@ -42,7 +44,7 @@ class MemoryStore:
             states = [self._state(pool, now_ms) for pool in draw.pools]
             refusal = _refusal(draw, states, now_ms)
             if refusal is None:
-                reservation = Reservation(token_hex(8), draw, now_ms, now_ms + milliseconds(lease))
+                reservation = Reservation(next(self._names), draw, now_ms, now_ms + milliseconds(lease))
                 return self._take(index, reservation, states)
             refusals.append(refusal)
         return Refused(tuple(refusals))
@@ -58,7 +60,7 @@ class MemoryStore:
     ) -> bool:
         now_ms, pools, need = milliseconds(now), reservation.draw.pools, reservation.draw.need
         actual = need if used is None else used
-        for pool, words in route(corrections, pools):
+        for pool, words in route(corrections, pools) if corrections else ():
             self._learn(self._state(pool, now_ms), words, now_ms, reservation.at_ms)
         live = False
         for pool in pools:
@@ -161,9 +163,10 @@ class MemoryStore:
                 state.blocked = 0
 
     def _wake(self, pools: Iterable[Pool]) -> None:
-        names = frozenset(pool.id for pool in pools)
-        for wake in self._wakes:
-            wake(names)
+        if self._wakes:
+            names = frozenset(pool.id for pool in pools)
+            for wake in self._wakes:
+                wake(names)
 
     def _sweep(self, now: int) -> None:
         """Drop pools that hold nothing, now and then: a pool a student would add up."""

@@ -9,8 +9,7 @@ from lumni.quota.clockwork import DEFAULT_BLOCK_MS, calendar_resets, drops_at, m
 from lumni.quota.model import Amounts, Correction, Window, WindowState
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Held:
+class Held(NamedTuple):
     """A reservation as its pool remembers it. At ``lands_ms`` the provider has surely counted its requests."""
 
     expires_ms: int

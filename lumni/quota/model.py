@@ -158,8 +158,7 @@ class Draw(NamedTuple):
     need: Amounts = ONE_REQUEST
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Held capacity. It counts as used until it is settled or released, or until it expires with its process.
 
     Its requests count as made ``transit_ms`` after it, its tokens when it is settled.

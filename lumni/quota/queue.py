@@ -87,15 +87,22 @@ class FairQueue:
 
         Cancelling the call leaves the queue at once and holds nothing.
         """
+        refused: Refused | None = None
+        news = self._news
+        if not self._line and not self._running.at_cap(ticket) and (can := self._open(draws)):
+            answer = await self.attempt(ticket, can)
+            if isinstance(answer, Lease):
+                answer.index = draws.index(can[answer.index])
+                return answer
+            refused = answer
+        return await self._wait(ticket, draws, refused, stale=news != self._news)
+
+    async def _wait(self, ticket: Ticket, draws: Sequence[Draw], refused: Refused | None, *, stale: bool) -> Lease:
+        """A place in line. All that can be called was ``refused`` before, if anything was asked."""
         loop = asyncio.get_running_loop()
         waiter = Waiter(ticket, draws, loop.time(), next(self._orders), loop.create_future())
-        if not self._line and not self._running.at_cap(ticket) and (draws := self._open(waiter)):
-            news = self._news
-            answer = await self.attempt(ticket, draws)
-            if isinstance(answer, Lease):
-                answer.index = waiter.draws.index(draws[answer.index])
-                return answer
-            self._refused(waiter, answer, asked_all=True, stale=news != self._news)
+        if refused is not None:
+            self._refused(waiter, refused, asked_all=True, stale=stale)
         self._line.join(waiter)
         self._serve()
         lease = None
@@ -202,7 +209,7 @@ class FairQueue:
         if waiter.again > now:
             found.claim(waiter, now)
             return False
-        can = self._open(waiter)
+        can = self._open(waiter.draws)
         draws = [d for d in can if found.claimed.isdisjoint(pool.id for pool in d.pools)]
         if not can:
             waiter.fail(AllClosed())
@@ -232,8 +239,8 @@ class FairQueue:
         waiter.done.set_result(lease)
         return True
 
-    def _open(self, waiter: Waiter) -> list[Draw]:
-        return [draw for draw in waiter.draws if not self._closed(draw.deployment)]
+    def _open(self, draws: Sequence[Draw]) -> list[Draw]:
+        return [draw for draw in draws if not self._closed(draw.deployment)]
 
     def _refused(self, waiter: Waiter, refused: Refused, *, asked_all: bool, stale: bool) -> None:
         """Note when to ask again; say so at once if that is too late, whatever is given back until then.

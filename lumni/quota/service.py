@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from lumni.quota.breaker import Breakers
 from lumni.quota.estimate import Estimator
 from lumni.quota.inference import AT_ONCE, Inference, is_unknown
 from lumni.quota.limits import StudentLimits
+from lumni.quota.memory import MemoryStore
 from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
@@ -121,16 +122,23 @@ class Quota:
         rows = await self.store.snapshot(pools[:1], self.clock())
         return self.inference.refused(pools[0].id, words, rows, self.clock())
 
-    def later(self, work: Awaitable[None]) -> "asyncio.Future[None]":
-        """Do ``work`` in the background, so that nobody's answer waits for it; ``close`` waits."""
-        task = asyncio.ensure_future(self._guarded(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work``, which waits for nothing but the store, in the background; ``close`` waits for it.
 
-    async def surely(self, work: Awaitable[None]) -> None:
+        So nobody's answer does. With one process's memory, which keeps nobody waiting, it is done at once.
+        """
+        if not isinstance(self.store, MemoryStore):
+            self._task(work)
+            return
+        try:
+            self._guarded(work).send(None)
+        except StopIteration:
+            return
+        raise RuntimeError("what waits can't be done at once")
+
+    async def surely(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for ``work``, which goes on if the one who waits is cancelled. Its own failure is logged, not raised."""
-        await asyncio.shield(self.later(work))
+        await asyncio.shield(self._task(work))
 
     async def close(self) -> None:
         """Send the waiting away and finish what is being given back."""
@@ -157,7 +165,13 @@ class Quota:
         self.inference.load(dumped["inferred"])
         self._states |= {name: tuple(saved) for name, saved in dumped.get("states", {}).items() if name in known}
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    def _task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception:

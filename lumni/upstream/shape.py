@@ -33,6 +33,10 @@ def shape_of(request: ChatRequest) -> Shape | None:
             return None
         marks.update(_marks(name, value))
     for message in request.messages:
+        content = message.get("content")
+        if type(content) is str and content and len(message) == 2:  # as most are
+            marks.add(f"{message['role']}: text role")
+            continue
         mark = _message(message)
         if mark is None:
             return None

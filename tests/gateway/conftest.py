@@ -16,7 +16,7 @@ __all__ = ["hang_up", "litellm"]
 @pytest.fixture(scope="session", autouse=True)
 def warm(litellm: Any) -> None:
     async def ask_once() -> None:
-        async with provider() as made, line(deployment("d", made.base)) as lane:
+        async with provider() as made, line(deployment("d", made.base, lane="translated")) as lane:
             await lane.ask()
 
     with warnings.catch_warnings():

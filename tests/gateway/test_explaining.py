@@ -69,7 +69,7 @@ class State:
     async def really(self, request: ChatRequest) -> str | None:
         """Whom a request is really sent to, planned and reserved as the pipeline does; ``None`` if nobody has room."""
         plan = await self.planner.plan(request, ADMIN)
-        turn = Turn(self.quota, Ticket("s", request.deadline), request.body)
+        turn = Turn(self.quota, Ticket("s", request.deadline), self.quota.estimator.demand(request.body))
         try:
             chosen = await turn.lease([candidate.deployment for candidate in plan.candidates], request.deadline)
         except LumniError:

@@ -32,7 +32,7 @@ async def one() -> AsyncIterator[Provider]:
 
 def turn_of(lane: Line, **body: Any) -> Turn:
     deadline = asyncio.get_running_loop().time() + 20
-    return Turn(lane.quota, Ticket("s", deadline), {"messages": QUESTION, **body})
+    return Turn(lane.quota, Ticket("s", deadline), lane.quota.estimator.demand({"messages": QUESTION, **body}))
 
 
 async def lease(turn: Turn, lane: Line) -> None:

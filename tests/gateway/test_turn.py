@@ -41,7 +41,7 @@ def quota_of(*deployments: Deployment) -> Quota:
 
 
 async def begin(quota: Quota, one: Deployment) -> Turn:
-    turn = Turn(quota, Ticket("ada", deadline=0.0), BODY)
+    turn = Turn(quota, Ticket("ada", deadline=0.0), quota.estimator.demand(BODY))
     await turn.lease([one], asyncio.get_running_loop().time() + 5)
     assert await turn.enter(one) == 0
     return turn
@@ -159,7 +159,8 @@ async def test_who_waits_is_told_when_the_last_that_could_serve_is_out_of_order(
     one = deployment("together", Limit("requests", MINUTE, 1))
     quota = quota_of(one)
     first = await begin(quota, one)
-    turn, loop = Turn(quota, Ticket("ben", deadline=0.0), BODY), asyncio.get_running_loop()
+    turn = Turn(quota, Ticket("ben", deadline=0.0), quota.estimator.demand(BODY))
+    loop = asyncio.get_running_loop()
     waiting = asyncio.ensure_future(turn.lease([one], loop.time() + 100))
     while not quota.queue.waiting:
         await asyncio.sleep(0)

@@ -12,6 +12,7 @@ from lumni.catalogue.model import Catalogue, Deployment
 from lumni.gateway.quotas import make_quota
 from lumni.quota.memory import MemoryStore
 from lumni.quota.model import ONE_REQUEST, Amounts, Draw
+from lumni.quota.redis import RedisStore, connect
 from lumni.quota.service import GLANCE, Quota
 from lumni.quota.standing import Standing, Standings
 from lumni.quota.strategies import headroom
@@ -154,10 +155,29 @@ async def test_work_in_the_background_ends_before_the_quota_does(quota: Quota) -
             raise OSError("the store is away")
         done.append(number)
 
+    quota.store = RedisStore(connect("redis://127.0.0.1:1"))  # one that is waited for
     for number in range(3):
         quota.later(work(number))
     await quota.close()
     assert done == [0, 2]
+
+
+async def test_what_memory_takes_is_given_back_at_once(quota: Quota) -> None:
+    """000-38: without a task; a failure of it is logged, and harms nobody."""
+    done = []
+
+    async def work(number: int) -> None:
+        if number == 1:
+            raise OSError
+        done.append(number)
+
+    tasks = asyncio.all_tasks()
+    for number in range(3):
+        quota.later(work(number))
+    assert done == [0, 2]
+    assert asyncio.all_tasks() == tasks
+    with pytest.raises(RuntimeError):
+        quota.later(asyncio.sleep(0))
 
 
 async def test_work_that_must_be_done_outlives_who_waits_for_it(quota: Quota) -> None:
