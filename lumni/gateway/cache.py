@@ -36,6 +36,9 @@ class Store(Protocol):
     def in_memory(self) -> int: ...
     async def size(self, prefix: str) -> int | None: ...
     async def get(self, name: str, key: bytes) -> bytes | None: ...
+    @property
+    def at_hand(self) -> bool: ...
+    def put_down(self, name: str, answer: bytes) -> None: ...
     async def put(self, name: str, key: bytes, answer: bytes) -> None: ...
     async def clear(self, prefix: str) -> int: ...
 
@@ -172,11 +175,19 @@ class ResponseCache:
         """Keep the answer that came, if it may be, and give it to all who wait for it."""
         if self.store is None or not ask.keeps:
             return
+        written = kept.dump()
         if ask.flight is not None and not ask.flight.done():
             ask.flight.set_result(kept)
-        task = asyncio.get_running_loop().create_task(self._put(self.store, ask, kept))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        wanted = len(written) <= LARGEST and ask.epoch == self._epoch
+        if wanted and not self.store.at_hand:
+            task = asyncio.get_running_loop().create_task(self._put(self.store, ask, written))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        self._landed(ask)
+        if wanted:
+            self.store.put_down(ask.name, written)
+            self.counts.kept += 1
 
     def leave(self, ask: Ask) -> None:
         """The request is over. Who waits for an answer that didn't come is told so."""
@@ -235,17 +246,15 @@ class ResponseCache:
         ask.flight = self._flights[ask.name] = loop.create_future()
         return None
 
-    async def _put(self, store: Store, ask: Ask, kept: Kept) -> None:
+    async def _put(self, store: Store, ask: Ask, written: bytes) -> None:
         try:
-            written = kept.dump()
-            if len(written) <= LARGEST and ask.epoch == self._epoch:
-                await store.put(ask.name, ask.key, written)
-                self.counts.kept += 1
+            await store.put(ask.name, ask.key, written)
+            self.counts.kept += 1
         finally:
             self._landed(ask)
 
     def _landed(self, ask: Ask) -> None:
-        if self._flights.get(ask.name) is ask.flight:
+        if ask.flight is not None and self._flights.get(ask.name) is ask.flight:
             del self._flights[ask.name]
 
     def _hit(self, ask: Ask, kept: Kept) -> Kept:

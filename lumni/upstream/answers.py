@@ -103,15 +103,25 @@ class AnswerStore:
         except (InvalidTag, LookupError, TypeError, ValueError):
             return None  # somebody else wrote it
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether nothing has to be waited for: :meth:`put_down` does it then."""
+        return self.kind == "memory"
+
+    def put_down(self, name: str, answer: bytes) -> None:
+        """As :meth:`put`, in memory."""
+        if self._backend is not None:
+            self._backend.delete_cache(name)  # else this would end when the one before would have
+            self._backend.set_cache(name, {"answer": answer}, ttl=self._settings.cache_ttl_seconds)
+
     async def put(self, name: str, key: bytes, answer: bytes) -> None:
         """Keep it for ``cache_ttl_seconds``; ``key`` has 32 bytes."""
+        if self.at_hand:
+            self.put_down(name, answer)
+            return
         if self._backend is None:
             return
         ttl = self._settings.cache_ttl_seconds
-        if self.kind == "memory":
-            self._backend.delete_cache(name)  # else this would end when the one before would have
-            self._backend.set_cache(name, {"answer": answer}, ttl=ttl)
-            return
         sealed = {"answer": _sealed(key, name, answer)}
         await self._in_time(lambda: self._call("set_cache", name, sealed, ttl=max(1, int(ttl))))
 

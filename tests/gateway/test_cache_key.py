@@ -147,12 +147,15 @@ def test_cache_control_is_read_as_http_says() -> None:
 
 
 class _Nowhere:
-    kind, faults, in_memory = "nowhere", 0, 0
+    kind, faults, in_memory, at_hand = "nowhere", 0, 0, False
 
     async def size(self, prefix: str) -> int | None:
         raise AssertionError
 
     async def get(self, name: str, key: bytes) -> bytes | None:
+        raise AssertionError
+
+    def put_down(self, name: str, answer: bytes) -> None:
         raise AssertionError
 
     async def put(self, name: str, key: bytes, answer: bytes) -> None:
