@@ -61,11 +61,11 @@ class Budgets:
         self._seen: dict[Balance, tuple[Account, State]] = {}
         self._forecast: set[Balance] = set()
 
-    def accounts(self, request: ChatRequest, principal: Principal) -> list[Account]:
+    def accounts(self, request: ChatRequest, principal: Principal) -> Sequence[Account]:
         """The budgets that a request counts against. Teachers and admins have none."""
         rules = self.rules_of(principal.course)
         if rules is None or principal.role != "student":
-            return []
+            return ()
         of_request = (principal, request.label, request.assignment, request.created_at)
         found = (account_of(budget, rules, *of_request) for budget in rules.budgets)
         return [account for account in found if account]
@@ -81,21 +81,20 @@ class Budgets:
         states = await self._store.states(names=[account.balance for account in accounts]) if accounts else {}
         return [budget_json(account, states.get(account.balance, State())) for account in accounts]
 
-    def economise(self, request: ChatRequest, principal: Principal) -> ChatRequest:
+    def economise(self, request: ChatRequest, accounts: Sequence[Account]) -> ChatRequest:
         """The request as it goes on: by cost, if it names no strategy and one of its budgets would end too early."""
-        if request.strategy is not None or not self._scarce(request, principal):
+        if request.strategy is not None or not self._scarce(request, accounts):
             return request
         return replace(request, strategy="lowest_cost")
 
     async def reserve(
-        self, request: ChatRequest, principal: Principal, candidates: Sequence[Deployment]
+        self, request: ChatRequest, accounts: Sequence[Account], candidates: Sequence[Deployment]
     ) -> tuple[Purse | None, Sequence[Deployment]]:
         """Hold the most that the answer can cost, and the candidates whose cost is known.
 
         Waits while requests that run hold the rest. Raises :class:`BudgetExhausted` when it is gone,
         :class:`RateLimited` when the wait was in vain, and :class:`InvalidRequest` when nobody knows what it costs.
         """
-        accounts = self.accounts(request, principal)
         if not accounts:
             return None, candidates
         if any(account.budget.unit == "usd" for account in accounts):
@@ -117,8 +116,8 @@ class Budgets:
         running = (one for one in self._seen.values() if (ends := one[0].period.ends) is None or now < ends)
         return [(account, state) for account, state in running if account.budget.per == "course"]
 
-    def _scarce(self, request: ChatRequest, principal: Principal) -> bool:
-        for account in self.accounts(request, principal):
+    def _scarce(self, request: ChatRequest, accounts: Sequence[Account]) -> bool:
+        for account in accounts:
             state = self._seen[account.balance][1] if account.balance in self._seen else State()
             if account.budget.economy and account.runs_out(state, request.created_at):
                 if account.balance not in self._forecast:

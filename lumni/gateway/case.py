@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from lumni.catalogue.model import Deployment
 from lumni.errors import AllProvidersFailed, ContextLengthExceeded, LumniError
+from lumni.gateway.accounts import Account
 from lumni.gateway.admission import Admission
 from lumni.gateway.budgets import Purse
 from lumni.gateway.cache import Ask, Kept
@@ -61,6 +62,7 @@ class Case:
         self.attempts: list[Attempt] = []
         self.admission: Admission | None = None
         self.plan: Plan | None = None
+        self.accounts: Sequence[Account] = ()
         self.purse: Purse | None = None
         self.turn: Turn | None = None
         self.ask: Ask | None = None

@@ -101,14 +101,15 @@ class Pipeline:
 
     async def _plan(self, case: Case, demand: Demand) -> Plan:
         """Which deployments could answer, the best first?"""
-        case.request = self.budgets.economise(case.request, case.principal)
+        case.accounts = self.budgets.accounts(case.request, case.principal)
+        case.request = self.budgets.economise(case.request, case.accounts)
         case.plan = await self._planner.plan(case.request, case.principal, demand)
         case.done("plan")
         return case.plan
 
     async def _budget(self, case: Case, plan: Plan) -> Sequence[Deployment]:
         """Hold the most that it can cost; those whose cost is bounded remain."""
-        case.purse, candidates = await self.budgets.reserve(case.request, case.principal, plan.deployments)
+        case.purse, candidates = await self.budgets.reserve(case.request, case.accounts, plan.deployments)
         case.request = case.purse.bound(case.request) if case.purse else case.request
         case.done("budget")
         return candidates

@@ -1,7 +1,7 @@
 """Budgets on the request's way, over both databases: what is held, what is told, and when they begin anew."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lumni.budget import Balance, Budget
-from lumni.catalogue.model import Capabilities, Price
+from lumni.catalogue.model import Capabilities, Deployment, Price
 from lumni.classroom import Assignment, Course, Rules
 from lumni.errors import BudgetExhausted, InvalidRequest, LumniError, RateLimited
 from lumni.gateway.accounts import TEMPLATE_TOKENS
-from lumni.gateway.budgets import Budgets
+from lumni.gateway.budgets import Budgets, Purse
 from lumni.money import NanoUSD
 from lumni.quota.estimate import size_of
 from lumni.storage.database import Database
@@ -61,9 +61,17 @@ class Desk:
         body = {"model": "auto", "messages": [{"role": "user", "content": "x" * 88}], "max_tokens": 10} | more
         return ChatRequest("r", body, "auto", self.now, now, now + patience)
 
+    async def reserve(
+        self, request: ChatRequest, who: Principal, candidates: Sequence[Deployment]
+    ) -> tuple[Purse | None, Sequence[Deployment]]:
+        return await self.budgets.reserve(request, self.budgets.accounts(request, who), candidates)
+
+    def economise(self, request: ChatRequest, who: Principal) -> ChatRequest:
+        return self.budgets.economise(request, self.budgets.accounts(request, who))
+
     async def spend(self, who: Principal = ADA, *, tokens: tuple[int, int] = (50, 10), **more: Any) -> None:
         """One request that used so many tokens, at PRICED's price."""
-        purse, _ = await self.budgets.reserve(replace(self.request(), **more), who, [PRICED])
+        purse, _ = await self.reserve(replace(self.request(), **more), who, [PRICED])
         assert purse is not None
         cost = 1000 * tokens[0] + 4000 * tokens[1]
         purse.settle(record(prompt_tokens=tokens[0], completion_tokens=tokens[1], list_cost=cost, deployment="priced"))
@@ -71,7 +79,7 @@ class Desk:
 
     async def refused(self, who: Principal = ADA, **more: Any) -> LumniError:
         with pytest.raises(LumniError) as caught:
-            await self.budgets.reserve(replace(self.request(patience=0.4), **more), who, [PRICED])
+            await self.reserve(replace(self.request(patience=0.4), **more), who, [PRICED])
         return caught.value
 
 
@@ -86,7 +94,7 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
 async def test_the_dearest_that_may_answer_is_held(desk: Desk) -> None:
     """000-61: each byte of the prompt as a token, at the highest price of any candidate; what is left is given back."""
     await desk.give(unit="usd", amount=10_000_000)
-    purse, able = await desk.budgets.reserve(desk.request(), ADA, [PRICED, UNPRICED, DEAR])
+    purse, able = await desk.reserve(desk.request(), ADA, [PRICED, UNPRICED, DEAR])
     assert able == [PRICED, DEAR]
     balance = Balance("b-0", "cs1", "total")
     held = (await desk.database.ledger.states("b-0"))[balance]
@@ -103,11 +111,11 @@ async def test_what_has_no_price_is_not_free(desk: Desk) -> None:
     """003-32: a budget in dollars lets nobody ask what nobody knows the price of; one in tokens does."""
     await desk.give(unit="usd", amount=10**12)
     with pytest.raises(InvalidRequest) as caught:
-        await desk.budgets.reserve(desk.request(), ADA, [UNPRICED])
+        await desk.reserve(desk.request(), ADA, [UNPRICED])
     assert caught.value.code == "unpriced_model"
     desk.rules = Rules(COURSE)
     await desk.give(id="b-tokens", unit="tokens", amount=1000)
-    assert (await desk.budgets.reserve(desk.request(), ADA, [UNPRICED]))[0] is not None
+    assert (await desk.reserve(desk.request(), ADA, [UNPRICED]))[0] is not None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ async def test_what_counts_is_what_the_record_says(desk: Desk, ended: dict[str, 
     """000-61: what failed or was cached costs nothing; what the client cut costs what it had used."""
     await desk.give(unit="requests", amount=5)
     await desk.give(unit="tokens", amount=5000)
-    purse, _ = await desk.budgets.reserve(desk.request(), ADA, [PRICED])
+    purse, _ = await desk.reserve(desk.request(), ADA, [PRICED])
     assert purse is not None
     purse.settle(record(**ended))
     await desk.budgets.ledger.settled()
@@ -141,7 +149,7 @@ async def test_each_has_a_balance_of_her_own(desk: Desk) -> None:
         await desk.spend(who, label=label)
         assert isinstance(await desk.refused(who, label=label), BudgetExhausted)
     teacher = Principal("k-t", role="teacher", course="cs1")
-    assert await desk.budgets.reserve(desk.request(), teacher, [UNPRICED]) == (None, [UNPRICED])
+    assert await desk.reserve(desk.request(), teacher, [UNPRICED]) == (None, [UNPRICED])
 
 
 async def test_a_new_day_begins_at_midnight_where_the_course_is(desk: Desk) -> None:
@@ -179,7 +187,7 @@ async def test_a_top_up_is_for_its_period_and_payer(desk: Desk) -> None:
 async def test_what_others_hold_is_no_reason_to_send_anybody_away_for_good(desk: Desk) -> None:
     """000-61: at the deadline the answer is one that a retry may change."""
     await desk.give(unit="requests", amount=1)
-    await desk.budgets.reserve(desk.request(), ADA, [PRICED])
+    await desk.reserve(desk.request(), ADA, [PRICED])
     error = await desk.refused(BEN)
     assert (type(error), error.code, error.retryable) == (RateLimited, "budget_busy", True)
 
@@ -211,19 +219,19 @@ async def test_a_budget_that_goes_too_fast_makes_choices_cheap(desk: Desk) -> No
     def asked() -> ChatRequest:
         return replace(desk.request(), assignment="hw-1")
 
-    assert desk.budgets.economise(asked(), ADA).strategy is None
+    assert desk.economise(asked(), ADA).strategy is None
     for _ in range(4):
         await desk.spend(tokens=(60, 15), assignment="hw-1")
     for _ in range(2):
-        assert desk.budgets.economise(asked(), ADA).strategy == "lowest_cost"
-    assert desk.budgets.economise(replace(asked(), strategy="quality"), ADA).strategy == "quality"
-    assert desk.budgets.economise(desk.request(), ADA).strategy is None
+        assert desk.economise(asked(), ADA).strategy == "lowest_cost"
+    assert desk.economise(replace(asked(), strategy="quality"), ADA).strategy == "quality"
+    assert desk.economise(desk.request(), ADA).strategy is None
     assert [alert.name for alert in desk.alerts] == ["budget_forecast"]
     desk.now = NOON + timedelta(days=5)
-    assert desk.budgets.economise(asked(), ADA).strategy is None
+    assert desk.economise(asked(), ADA).strategy is None
     desk.rules = replace(desk.rules, budgets=(replace(desk.rules.budgets[0], economy=False),))
     desk.now = NOON
-    assert desk.budgets.economise(asked(), ADA).strategy is None
+    assert desk.economise(asked(), ADA).strategy is None
 
 
 async def test_an_answer_of_unknown_length_is_bounded(desk: Desk) -> None:
@@ -231,8 +239,8 @@ async def test_an_answer_of_unknown_length_is_bounded(desk: Desk) -> None:
     await desk.give(unit="tokens", amount=100_000)
     known = replace(PRICED, capabilities=Capabilities(max_output=4000))
     endless: dict[str, Any] = {"max_tokens": None}
-    free, _ = await desk.budgets.reserve(desk.request(**endless), ADA, [known])
-    bounded, _ = await desk.budgets.reserve(desk.request(**endless), ADA, [known, UNPRICED])
+    free, _ = await desk.reserve(desk.request(**endless), ADA, [known])
+    bounded, _ = await desk.reserve(desk.request(**endless), ADA, [known, UNPRICED])
     assert free is not None
     assert bounded is not None
     assert free.tokens is None
@@ -240,7 +248,7 @@ async def test_an_answer_of_unknown_length_is_bounded(desk: Desk) -> None:
     for purse in (free, bounded):
         purse.settle(record(prompt_tokens=1000))
     asked = desk.request(max_tokens=None, max_completion_tokens=200_000)
-    most, _ = await desk.budgets.reserve(asked, ADA, [known])
+    most, _ = await desk.reserve(asked, ADA, [known])
     assert most is not None
     assert most.tokens is not None
     assert most.tokens < 100_000
