@@ -9,6 +9,7 @@ import logging
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
@@ -67,10 +68,11 @@ class Events:
             self._loop.call_later(self._linger, self.flush)
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write what was gathered. A log that can't be written, such as a pipe that was closed, stops no request."""
         written, self._lines = b"".join(self._lines).decode(), []
-        self._stream.write(written)
-        self._stream.flush()
+        with suppress(OSError, ValueError):
+            self._stream.write(written)
+            self._stream.flush()
 
 
 class LogSink:

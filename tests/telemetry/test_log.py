@@ -197,6 +197,15 @@ async def test_lines_about_requests_are_written_together_and_none_is_left() -> N
     assert [line.get("request_id") for line in lines] == [None, "req-0", "req-1", "req-2", "req-3", "req-4"]
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_log_that_nobody_reads_any_more_stops_no_request(form: str) -> None:
+    """003-06: neither a pipe that was closed nor a terminal that is gone."""
+    stream = io.StringIO()
+    sink = sink_of(stream, log_format=form)
+    stream.close()
+    sink.write(record())
+
+
 async def test_gathered_lines_are_written_by_themselves() -> None:
     """003-06"""
     stream = io.StringIO()
