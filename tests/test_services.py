@@ -12,8 +12,6 @@ from lumni.storage.database import Database
 from lumni.storage.writer import RecordWriter
 from lumni.upstream.client import Upstream
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
-
 
 def settings(folder: Path) -> Settings:
     models = folder / "models.yaml"

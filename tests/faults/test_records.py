@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,16 @@ def environ(url: str, **more: str) -> dict[str, str]:
     return {"DATABASE_URL": url, "MAX_REQUESTS_PER_MINUTE": "0", "MAX_REQUESTS_PER_HOUR": "0", **more}
 
 
+def busy(gateway: Gateway, directory: Path) -> list[int]:
+    """The workers that have just noted the begin of a request, and the end of none since."""
+    found = set()
+    for path in (directory / ".lumni" / "spool").glob("*-*/*.jsonl"):
+        with suppress(FileNotFoundError):  # all of it is in the database by now
+            if path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2].startswith(b'{"begun":'):
+                found.add(int(path.parent.name.partition("-")[0]))
+    return sorted(found & workers(gateway))
+
+
 def test_workers_killed_under_load_lose_no_record(
     lab: LabServer, valkey: Valkey, postgres_databases: PostgresDatabases, tmp_path: Path
 ) -> None:
@@ -139,8 +149,8 @@ def test_workers_killed_under_load_lose_no_record(
         with load(gateway) as seen:
             for _ in range(KILLS):
                 before = len(seen.answered)
-                until(lambda: len(seen.answered) > before + 20)  # noqa: B023
-                os.kill(chance.choice(sorted(workers(gateway))), signal.SIGKILL)
+                until(lambda: len(seen.answered) > before + 20 and bool(busy(gateway, tmp_path)))  # noqa: B023
+                os.kill(chance.choice(busy(gateway, tmp_path) or sorted(workers(gateway))), signal.SIGKILL)
                 until(lambda: bool(workers(gateway)))
             before = len(seen.answered)
             until(lambda: len(seen.answered) > before + 20)

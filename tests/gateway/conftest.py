@@ -1,7 +1,6 @@
-"""LiteLLM for the tests that send through the whole line: its first answer takes seconds and gives warnings."""
+"""LiteLLM for the tests that send through the whole line: its first answer takes seconds."""
 
 import asyncio
-import warnings
 from typing import Any
 
 import pytest
@@ -19,6 +18,4 @@ def warm(litellm: Any) -> None:
         async with provider() as made, line(deployment("d", made.base, lane="translated")) as lane:
             await lane.ask()
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        asyncio.run(ask_once())
+    asyncio.run(ask_once())

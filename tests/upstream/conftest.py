@@ -1,6 +1,5 @@
 """LiteLLM, imported once for all of these tests: it takes seconds."""
 
-import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,14 +10,7 @@ from lumni.upstream.runtime import close_clients, load_litellm
 
 @pytest.fixture(scope="session")
 def litellm() -> Any:
-    # The first Router imports more: the warnings of all that are none of ours, whichever test comes first.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = load_litellm()
-        from litellm.router import Router
-
-        Router(model_list=[{"model_name": "m", "litellm_params": {"model": "openai/m", "api_key": "k"}}])
-    return module
+    return load_litellm()
 
 
 @pytest.fixture(params=["relay", "translated"])

@@ -9,10 +9,7 @@ from lumni.errors import DeadlineExceeded
 from lumni.types import Outcome
 from tests.upstream.wire import STREAM, chunks_of, delta, deployment, events, line, refusal, wire
 
-pytestmark = [
-    pytest.mark.usefixtures("lane"),
-    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
-]
+pytestmark = pytest.mark.usefixtures("lane")
 BASES = {"openai": "/v1", "groq": "/v1", "mistral": "/v1", "gemini": "", "anthropic": "", "cohere": ""}
 
 

@@ -6,10 +6,7 @@ import pytest
 
 from tests.upstream.wire import deployment, line, wire
 
-pytestmark = [
-    pytest.mark.usefixtures("lane"),
-    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
-]
+pytestmark = pytest.mark.usefixtures("lane")
 
 
 async def test_an_id_that_is_also_a_group_s_name_means_the_deployment() -> None:

@@ -19,7 +19,6 @@ from lumni.settings import Settings
 from lumni.upstream.answers import FAILURES, AnswerStore
 from lumni.upstream.clearings import Clearings
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 KEY, OTHER = bytes(32), bytes([1] * 32)
 ANSWER = "What was said: ä\ud83d".encode("utf-8", "surrogatepass")
 

@@ -9,8 +9,6 @@ import pytest
 from lumni.errors import LumniError
 from tests.upstream.wire import STREAM, delta, deployment, events, line, wire
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
-
 
 def open_sessions() -> int:
     gc.collect()

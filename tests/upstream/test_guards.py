@@ -10,7 +10,6 @@ import pytest
 from llmock.pytest_plugin import LLMock
 from llmock.testing import LLMockServer
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 ASKED: Any = {"messages": [{"role": "user", "content": "hello"}], "api_key": "k"}
 TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 

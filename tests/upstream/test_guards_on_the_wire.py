@@ -30,7 +30,6 @@ from tests.upstream.wire import (
     wire,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 ASKED: Any = {"messages": QUESTION, "api_key": "k", "max_retries": 0}
 TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 IGNORANT = ("nvidia_nim", "sambanova", "hyperbolic", "zai", "deepinfra")

@@ -7,9 +7,6 @@ import pytest
 
 from lumni.upstream.runtime import load_litellm
 
-# LiteLLM builds its pydantic models at the first call, with annotations that pydantic warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ReadOnly:UserWarning")
-
 _ASK = [{"role": "user", "content": "call alpha and beta for Rome"}]
 _PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 _TOOLS = [{"type": "function", "function": {"name": name, "parameters": _PARAMETERS}} for name in ("alpha", "beta")]

@@ -11,10 +11,7 @@ from lumni.errors import AllProvidersFailed, InternalError, LumniError, StreamIn
 from lumni.types import Outcome
 from tests.upstream.wire import HEAD, STREAM, Line, delta, deployment, events, line, refusal, whole, wire
 
-pytestmark = [
-    pytest.mark.usefixtures("lane"),
-    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
-]
+pytestmark = pytest.mark.usefixtures("lane")
 
 
 class Panic(BaseException):

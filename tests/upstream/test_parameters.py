@@ -10,10 +10,7 @@ from lumni.upstream import parameters
 from lumni.upstream.refusals import LENGTH, NAMES, SECONDS, Refusals
 from tests.upstream.wire import HEAD, deployment, line, refusal, whole, wire
 
-pytestmark = [
-    pytest.mark.usefixtures("lane"),
-    pytest.mark.filterwarnings("ignore"),  # LiteLLM's own, of which it has many
-]
+pytestmark = pytest.mark.usefixtures("lane")
 ANTHROPIC = {
     "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [{"type": "text", "text": "hi"}],
     "stop_reason": "end_turn", "usage": {"input_tokens": 3, "output_tokens": 4},

@@ -26,7 +26,6 @@ from tests.upstream.wire import (
     wire,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # LiteLLM's own, of which it has many
 SPEAKERS = (
     "cerebras", "codestral", "deepseek", "fireworks_ai", "github", "groq", "hosted_vllm", "llamafile", "lm_studio",
     "mistral", "openai", "openrouter", "together_ai", "xai",
