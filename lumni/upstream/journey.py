@@ -1,9 +1,8 @@
 """One request's way through the candidates, driven by LiteLLM's Router.
 
 The Router retries *rounds* (exponential back-off with jitter, a provider's retry-after obeyed), and inside a round it
-falls back from candidate to candidate, from the first failure on: as long as nothing fails, it has nothing to decide.
-Each time it calls a function of ours. So one attempt budget, one time budget and one list of what happened hold for the
-whole request, whichever lane carries an attempt.
+falls back from candidate to candidate; :meth:`Journey.attempt` is the function that it calls each time. So one attempt
+budget, one time budget and one list of what happened hold for the whole request, whichever lane carries an attempt.
 """
 
 import asyncio
@@ -161,12 +160,17 @@ class Journey(Generic[T]):
         self._rounds += 1
         while True:
             first = await self._turn()
+            ids = [first.id, *(id_ for id_ in self._able() if id_ != first.id)]
             self._all_held_back = True
             try:
-                try:
-                    await self._attempt(first.id)
-                except Exception as failed:  # noqa: BLE001  (what the Router falls back from)
-                    await self._fall_back(first, failed)
+                await self._router.async_function_with_fallbacks(
+                    original_function=self._attempt,
+                    model=ids[0],
+                    fallbacks=ids[1:],
+                    max_fallbacks=len(ids),
+                    num_retries=0,
+                    metadata={},
+                )
                 return
             except AttemptFailed:
                 if self._all_held_back:
@@ -175,25 +179,6 @@ class Journey(Generic[T]):
                     # The Router would sleep once more before it gives up.
                     raise Stop(self._verdict()) from None
                 raise RoundFailed(self._asked_to_wait()) from None
-
-    async def _fall_back(self, first: Deployment, failed: Exception) -> None:
-        """The Router's fallbacks after ``first`` has ``failed``: it is told of that as if it had made the call."""
-        told: list[Exception] = [failed]
-        others = [id_ for id_ in self._able() if id_ != first.id]
-
-        async def attempt(model: str, **_: Any) -> None:
-            if told:
-                raise told.pop()
-            await self._attempt(model)
-
-        await self._router.async_function_with_fallbacks(
-            original_function=attempt,
-            model=first.id,
-            fallbacks=others,
-            max_fallbacks=len(others) + 1,
-            num_retries=0,
-            metadata={},
-        )
 
     async def _turn(self) -> Deployment:
         """The candidate to call first in this pass."""
@@ -204,7 +189,7 @@ class Journey(Generic[T]):
         except LumniError as error:
             raise Stop(self._verdict(error)) from error
 
-    async def _attempt(self, model: str) -> None:
+    async def _attempt(self, model: str, **_: Any) -> None:
         """One call. Its answer is kept here, and the Router gets none: it would put headers of its own on it."""
         deployment = self._candidates[model]
         if len(self._trail) >= self._budget.attempts:

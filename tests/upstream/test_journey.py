@@ -18,7 +18,7 @@ from lumni.errors import (
     RateLimited,
 )
 from lumni.settings import Settings
-from lumni.types import Attempt, ChatRequest, Json, Outcome
+from lumni.types import Attempt, ChatRequest, Outcome
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.journey import Budget, Journey
 from lumni.upstream.router import build_router
@@ -150,22 +150,6 @@ class Trip:
     @property
     def called(self) -> str:
         return "".join(attempt.deployment for attempt in self.trail)
-
-
-async def test_the_router_is_asked_only_when_something_failed(router: Any, sleeps: Sleeps) -> None:
-    """Then the fallbacks are its own: in our order, and the one that failed isn't called once more."""
-    asked: list[Json] = []
-
-    class Noting:
-        async def async_function_with_fallbacks(self, **arguments: Any) -> Any:
-            asked.append(arguments)
-            return await router.async_function_with_fallbacks(**arguments)
-
-    well = Trip(Noting(), sleeps, {"a": ["fine"], "b": ["no"]})
-    assert (await well.run(), well.called, asked) == ("fine", "a", [])
-    failing = Trip(Noting(), sleeps, {"a": [Outcome.UNAVAILABLE], "b": [Outcome.UNAVAILABLE], "c": ["fine"]})
-    assert (await failing.run(), failing.called) == ("fine", "abc")
-    assert (asked[0]["model"], asked[0]["fallbacks"]) == ("a", ["b", "c"])
 
 
 async def test_the_gaps_between_rounds_grow(router: Any, sleeps: Sleeps) -> None:
