@@ -1,5 +1,6 @@
 """Reading server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html) out of a byte stream."""
 
+import codecs
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -72,7 +73,7 @@ class EventReader:
         """The data of whole events."""
         while (end := self._text.find(b"\n\n", self._at)) >= 0:
             event, self._at = self._text[self._at : end], end + 2
-            if event.startswith(b"data: ") and b"\n" not in event:
+            if event.startswith(b"data: ") and b"\n" not in event and event != b"data: ":
                 yield event[6:]
             else:
                 yield from _data(event)
@@ -97,7 +98,8 @@ class EventReader:
 
 def _data(event: bytes) -> list[bytes]:
     """Of several lines each that looks like JSON of its own is one: some servers forget the gap."""
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    written = event.removeprefix(codecs.BOM_UTF8).split(b"\n")  # a stream may begin with it
+    lines = [line[5:].removeprefix(b" ") for line in written if line.startswith(b"data:")]
     if len(lines) > 1 and not all(line.startswith((b"{", b"[DONE]")) for line in lines):
         return [b"\n".join(lines)]
     return [line for line in lines if line]

@@ -10,6 +10,8 @@ import httptools
 BACKLOG = 2**18
 """Bytes that may wait to be read of a stream; the provider waits after that."""
 LARGEST_HEAD = 2**16
+LARGEST_ANSWER = 2**26
+"""Bytes of a whole answer, and of what one piece of a packed one unfolds to. Nothing that a model says is that long."""
 _ANY_ZLIB = 32 + zlib.MAX_WBITS  # gzip or deflate, whichever its first bytes say
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 
@@ -51,7 +53,11 @@ class Exchange:
 
     async def whole(self) -> bytes:
         """All of the body."""
+        size = 0
         while not self.ended:
+            size += self._waiting
+            if size > LARGEST_ANSWER:
+                self._break(OSError("an answer without an end"))
             self._resume()
             await self._news(math.inf)
         return self._take()
@@ -72,7 +78,7 @@ class Exchange:
         if self._alarm:
             self._alarm.cancel()
         if not self.ended:
-            self._transport.close()
+            self._transport.abort()  # closing would wait for who reads nothing to read the request
 
     def linger(self, seconds: float) -> None:
         """Nobody reads on. Hang up if the end doesn't come within ``seconds``: else the connection can be kept."""
@@ -93,7 +99,7 @@ class Exchange:
             return
         if self.ended:
             self._parser = None  # it knows this object too
-            if self._lasting:
+            if self._lasting and not self._transport.get_write_buffer_size():  # who answers early may not read on
                 self._free()
             else:
                 self._transport.close()
@@ -113,12 +119,15 @@ class Exchange:
             self._error = self._error or ConnectionError("the connection was closed")
         self._wake()
 
+    def on_message_begin(self) -> None:
+        if self.ended:
+            raise OSError("more than was asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        if self._parser is None or self.ended:
-            raise OSError("more than was asked for")
+        assert self._parser is not None  # noqa: S101  (it is what calls)
         status = self._parser.get_status_code()
         if status == 101:
             raise OSError("another protocol than was asked for")
@@ -127,7 +136,7 @@ class Exchange:
             return
         self.status, self._lasting = status, self._parser.should_keep_alive()
         if (coding := self.headers.get("content-encoding", "identity").lower()) in _PACKED:
-            self._unpack = zlib.decompressobj(_ANY_ZLIB).decompress
+            self._unpack = _unpacking()
         elif coding != "identity":
             raise OSError("an answer in a coding that wasn't asked for")
 
@@ -175,3 +184,16 @@ class Exchange:
         self._parser, self._error = None, self._error or error
         self._transport.close()
         self._wake()
+
+
+def _unpacking() -> Callable[[bytes], bytes]:
+    """Raises ``zlib.error``, and ``OSError`` for a little that unfolds to very much."""
+    packed = zlib.decompressobj(_ANY_ZLIB)
+
+    def unpack(piece: bytes) -> bytes:
+        text = packed.decompress(piece, LARGEST_ANSWER)
+        if packed.unconsumed_tail:
+            raise OSError("an answer larger than any")
+        return text
+
+    return unpack

@@ -50,6 +50,12 @@ def test_data_of_several_lines_is_joined() -> None:
     assert read(b'data: {"a": 1}\ndata: {"b": 2}\ndata: [DONE]\n\n', []) == ['{"a": 1}', '{"b": 2}', "[DONE]"]
 
 
+def test_a_mark_at_the_begin_and_an_event_of_nothing_are_no_data() -> None:
+    """As the standard has it: the first event isn't lost, and the empty one breaks nothing off."""
+    for cuts in ([], list(range(30))):
+        assert read(b"\xef\xbb\xbfdata: {}\n\ndata: \n\ndata:\n\ndata: {1\n\n", cuts) == ["{}", "{1"]
+
+
 def test_a_last_event_needs_no_empty_line() -> None:
     reader = EventReader()
     reader.feed(b"data: [DONE]")

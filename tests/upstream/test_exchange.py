@@ -46,9 +46,16 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.closed = self.paused = False
+        self.unsent = 0
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self.closed
@@ -139,7 +146,7 @@ async def test_what_is_no_answer_closes_the_connection(nonsense: bytes) -> None:
     assert transport.closed
 
 
-@pytest.mark.parametrize("more", [SIZED, b"x"])
+@pytest.mark.parametrize("more", [SIZED, b"x", b"H", SIZED[:20]])
 async def test_more_than_was_asked_for_spoils_the_connection_only(more: bytes) -> None:
     freed = list[int]()
     one, transport = exchange(lambda: freed.append(1))
@@ -147,6 +154,59 @@ async def test_more_than_was_asked_for_spoils_the_connection_only(more: bytes) -
     assert (one.status, await one.whole()) == (200, b"hello, world")
     assert transport.closed
     assert not freed
+
+
+async def test_who_answers_before_the_request_is_out_is_asked_no_more_over_that_connection() -> None:
+    """It may never read the rest, and the next request would wait behind that."""
+    freed = list[int]()
+    one, transport = exchange(lambda: freed.append(1))
+    transport.unsent = 1
+    one.heard(SIZED)
+    assert await one.whole() == b"hello, world"
+    assert transport.closed
+    assert not freed
+
+
+async def test_an_answer_without_an_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what little bytes unfold to: memory is bounded, whatever a provider sends."""
+    monkeypatch.setattr("lumni.upstream.exchange.LARGEST_ANSWER", 2**20)
+    one, transport = exchange()
+    one.heard(OK + b"\r\n")
+    reading = asyncio.ensure_future(one.whole())
+    for _ in range(18):
+        await asyncio.sleep(0)
+        one.heard(b"x" * 2**16)
+    with pytest.raises(OSError, match="without an end"):
+        await asyncio.wait_for(reading, 60)
+    assert transport.closed
+    packed = gzip.compress(b"x" * 2**21)
+    one, transport = exchange()
+    one.heard(OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n%b" % (len(packed), packed))
+    with pytest.raises(OSError, match="larger than any"):
+        await one.whole()
+
+
+async def test_who_reads_nothing_holds_no_connection() -> None:
+    """Once the attempt is given up, the connection ends, however much of the request is still to be sent."""
+    lost, served = asyncio.Event(), asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await lost.wait()
+        writer.transport.abort()
+        served.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**10)
+    connections = Connections()
+    url = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    pool = connections.of("account", url)
+    one = await pool.post(pool.head(url, {}), b"x" * 2**25)
+    told = one.lost
+    one.lost = lambda error: (told(error), lost.set())  # type: ignore[assignment, method-assign, func-returns-value]
+    one.close()
+    async with asyncio.timeout(60):
+        await served.wait()
+    await connections.close()
+    server.close()
 
 
 async def test_a_silence_ends_at_its_time_and_not_before() -> None:
