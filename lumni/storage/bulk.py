@@ -7,7 +7,6 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-import asyncpg
 import orjson
 from sqlalchemy import JSON, Boolean, Column, DateTime, Double, Integer, Numeric, Table, Text
 from sqlalchemy.dialects import postgresql
@@ -25,6 +24,8 @@ async def copy_in(connection: AsyncConnection, parts: Mapping[Table, Sequence[Ro
 
     Rows have a value for every column. Raises the driver's own errors.
     """
+    import asyncpg  # not for SQLite: it takes 4 MiB
+
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
         async with connection.begin_nested():
