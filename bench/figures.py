@@ -27,6 +27,8 @@ class Figures:
     latency_p99: float
     added_latency_p50: float
     added_latency_p99: float
+    added_spaced_p50: float
+    added_spaced_p99: float
     added_half_load_p50: float
     added_half_load_p99: float
     added_first_content_p50: float
@@ -54,14 +56,14 @@ def ratio(of: float, to: float) -> float:
 
 
 def _of(name: str, runs: Runs) -> Figures:
-    loads = ("plain", "burst", "paced", "plain-half", "plain-spaced", "paced-spaced")
-    plain, burst, many, half, spaced, paced = (runs[name, load] for load in loads)
-    latency = _pooled(spaced, "latency_ms")
-    direct_latency = _pooled(runs[DIRECT, "plain-spaced"], "latency_ms")
+    loads = ("plain", "burst", "paced", "plain-half", "plain-alone", "plain-spaced", "paced-spaced")
+    plain, burst, many, half, alone, spaced, paced = (runs[name, load] for load in loads)
+    latency, direct_latency = _pooled(alone, "latency_ms"), _pooled(runs[DIRECT, "plain-alone"], "latency_ms")
+    between, direct_between = _pooled(spaced, "latency_ms"), _pooled(runs[DIRECT, "plain-spaced"], "latency_ms")
     first, direct_first = _pooled(paced, "first_ms"), _pooled(runs[DIRECT, "paced-spaced"], "first_ms")
     halved = _pooled(half, "latency_ms")
     gaps, direct_gaps = _pooled(paced, "gap_ms"), _pooled(runs[DIRECT, "paced-spaced"], "gap_ms")
-    every = [*plain, *burst, *many, *half, *spaced, *paced]
+    every = [*plain, *burst, *many, *half, *alone, *spaced, *paced]
     return Figures(
         request_cpu=statistics.median(run.cpu_ms for run in plain),
         burst_stream_cpu=statistics.median(run.cpu_ms for run in burst),
@@ -73,10 +75,12 @@ def _of(name: str, runs: Runs) -> Figures:
         latency_p99=percentile(latency, 0.99),
         added_latency_p50=percentile(latency, 0.50) - percentile(direct_latency, 0.50),
         added_latency_p99=percentile(latency, 0.99) - percentile(direct_latency, 0.99),
+        added_spaced_p50=percentile(between, 0.50) - percentile(direct_between, 0.50),
+        added_spaced_p99=percentile(between, 0.99) - percentile(direct_between, 0.99),
         added_first_content_p50=percentile(first, 0.50) - percentile(direct_first, 0.50),
         added_first_content_p99=percentile(first, 0.99) - percentile(direct_first, 0.99),
-        added_half_load_p50=percentile(halved, 0.50) - percentile(direct_latency, 0.50),
-        added_half_load_p99=percentile(halved, 0.99) - percentile(direct_latency, 0.99),
+        added_half_load_p50=percentile(halved, 0.50) - percentile(direct_between, 0.50),
+        added_half_load_p99=percentile(halved, 0.99) - percentile(direct_between, 0.99),
         added_gap_p50=percentile(gaps, 0.50) - percentile(direct_gaps, 0.50),
         added_gap_p99=percentile(gaps, 0.99) - percentile(direct_gaps, 0.99),
         answers=sum(run.requests for run in every),

@@ -34,8 +34,9 @@ class Kind(StrEnum):
 class Load:
     """Closed loop over ``connections``, or open loop with ``rate`` requests a second; for ``seconds``.
 
-    ``share`` asks for an open loop at that share of what the target did in the closed loop of the same round. Every
-    ``abort_every``-th request is hung up on once it has begun to answer.
+    ``share`` asks for an open loop at that share of what the target did in the closed loop of the same round. Times are
+    noted in open loops, and in closed ones that are ``timed``. Every ``abort_every``-th request is hung up on once it
+    has begun to answer.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Load:
     connections: int = 16
     rate: float | None = None
     share: float | None = None
+    timed: bool = False
     abort_every: int = 0
 
     def body(self, model: str = MODEL) -> bytes:
@@ -74,7 +76,7 @@ class Run:
 
 
 def run(loadgen: Path, target: Target, load: Load, directory: Path, number: int = 0) -> Run:
-    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it. Times only in the open loop.
+    """Put the load on the target; ``cpu_ms`` is the target's CPU for one request of it.
 
     A ``number`` of requests ends it instead of its seconds.
     """
@@ -87,7 +89,9 @@ def run(loadgen: Path, target: Target, load: Load, directory: Path, number: int 
     if load.kind is not Kind.PLAIN:
         command += ["-e", str(CONTENT_CHUNKS)]
     if load.rate is not None:
-        command += ["-r", str(load.rate), "-s"]
+        command += ["-r", str(load.rate)]
+    if load.rate is not None or load.timed:
+        command += ["-s"]
     if number:
         command += ["-n", str(number), "-d", str(LONGEST_SECONDS)]
     if load.abort_every:

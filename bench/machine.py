@@ -44,3 +44,7 @@ class Clock:
         """The share of the machine, in [0, 1], that others used since ``earlier``; interrupts count as others."""
         foreign = (self.busy - earlier.busy) - (self.ours - earlier.ours)
         return max(0.0, foreign / max(self.total - earlier.total, 1e-9))
+
+    def idle_share(self, earlier: "Clock") -> float:
+        """The share of the machine, in [0, 1], that nobody used since ``earlier``."""
+        return 1 - (self.busy - earlier.busy) / max(self.total - earlier.total, 1e-9)

@@ -55,6 +55,11 @@ class Process:
         """User and system time of the process and its children, living and dead. Resolution: 10 ms on most machines."""
         return sum(_ticks(fields) for fields in _session(self.pid).values()) / _TICKS
 
+    def children(self, word: bytes) -> list[int]:
+        """The ids of its session's processes, itself excepted, whose command line has the word."""
+        others = [pid for pid in _session(self.pid) if pid != self.pid]
+        return [pid for pid in others if word in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
     def stop(self) -> None:
         """Ask it to end, wait, and end what is left of its session."""
         if self.running:

@@ -23,12 +23,13 @@ class Plan:
     warm_up: float
 
     def loads(self) -> list[Load]:
-        """The loads of a round: closed loops for CPU and throughput, open ones for latency."""
+        """The loads of a round: closed loops for CPU and throughput, one client or open loops for latency."""
         return [
             Load("plain", Kind.PLAIN, self.saturated),
             Load("burst", Kind.BURST, self.saturated, connections=8),
             Load("paced", Kind.PACED, self.saturated, connections=64),
             Load("plain-half", Kind.PLAIN, self.saturated, connections=64, share=0.5),
+            Load("plain-alone", Kind.PLAIN, self.saturated, connections=1, timed=True),
             Load("plain-spaced", Kind.PLAIN, self.spaced, rate=25.0),
             Load("paced-spaced", Kind.PACED, self.spaced, rate=3.0),
         ]
