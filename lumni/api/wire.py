@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -189,7 +190,9 @@ def _prompt(given: Json | None) -> Prompt | None:
 
 
 def new_request_id() -> str:
-    return f"req_{os.urandom(16).hex()}"
+    """The time in milliseconds, then 80 random bits: ids that follow each other are neighbours in a database's indexes,
+    which then writes half as many pages."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 def _task_type(body: Json) -> TaskType | None:
