@@ -1,6 +1,6 @@
 """A provider's events as ours: a stream's text goes from the one into the other."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +10,7 @@ from lumni import sse
 from lumni.catalogue.model import Deployment
 from lumni.types import ChatRequest, Json, Outcome
 from lumni.upstream import failures, normalise
-from lumni.upstream.events import EventReader
+from lumni.upstream.events import EventReader, Mould
 from lumni.upstream.exchange import Exchange
 from lumni.upstream.failures import AttemptFailed, Failure
 from lumni.upstream.spelling import respell, whole_head
@@ -43,7 +43,7 @@ class RelayStream(ProviderStream):
         self._finishes: dict[int, str] = {}
         self._done = False
         self._broken: AttemptFailed | None = None
-        self._around = (b"", b"")
+        self._mould: Mould | None = None
         self._guesses = GUESSES
 
     async def aclose(self) -> None:
@@ -59,7 +59,11 @@ class RelayStream(ProviderStream):
         piece = await self._exchange.more(due)
         written: list[bytes] = []
         try:
-            self._take_all(self._reader.feed(piece) if piece else self._reader.end(), written)
+            if piece:
+                self._reader.feed(piece)
+            else:
+                self._reader.end()
+            self._take_all(written)
             if self._done or not piece:
                 self._end(self._finishes)
         except AttemptFailed as broken:
@@ -68,40 +72,22 @@ class RelayStream(ProviderStream):
             self._broken, self._ended = broken, False  # what came before it was said
         return b"".join(written)
 
-    def _take_all(self, chunks: Sequence[bytes], written: list[bytes]) -> None:
-        """Put into ``written`` what the provider's ``chunks`` say, as events of ours."""
-        same: list[bytes] = []
-        before, after = self._around
-        for data in chunks:
-            if before and data.startswith(before) and data.endswith(after):
-                same.append(data)
-                continue
-            if same:
-                self._take_same(same, written)
-                same = []
+    def _take_all(self, written: list[bytes]) -> None:
+        """Put into ``written`` what the provider says, as events of ours."""
+        self._take_texts(written)
+        for data in self._reader.take():
             if data == b"[DONE]":
                 self._done = True
                 return
             written.append(self._take(data))
-            before, after = self._around
-        if same:
-            self._take_same(same, written)
+            self._take_texts(written)
 
-    def _take_same(self, chunks: Sequence[bytes], written: list[bytes]) -> None:
-        """Chunks that differ from an earlier one in their text alone, as most do: its bytes go on as they are.
-
-        What stands around the text is the same, and what stands there is one string of JSON: so nothing else is said.
-        They are read in one go; between two of them is a line break, which no string can have in it.
-        """
-        before, after = self._around
-        spelled = [data[len(before) : len(data) - len(after)] for data in chunks]
-        texts: Any = ()
-        with suppress(ValueError):
-            texts = orjson.loads(b"[%b]" % b",\n".join(spelled))
-        if len(texts) == len(chunks) and all(type(text) is str and text for text in texts):
-            written.append(self.shaper.add_texts(texts, spelled))
-        else:
-            written += map(self._take, chunks)
+    def _take_texts(self, written: list[bytes]) -> None:
+        """Chunks that differ from an earlier one in their text alone: its bytes go on as they are."""
+        if self._mould:
+            texts, spelled = self._reader.take_texts(self._mould)
+            if texts:
+                written.append(self.shaper.add_texts(texts, spelled))
 
     def _remember(self, data: bytes, chunk: Json) -> None:
         """What stands around the text of a chunk that has nothing else to say."""
@@ -111,7 +97,7 @@ class RelayStream(ProviderStream):
         with suppress(TypeError, ValueError):
             before, found, after = data.rpartition(orjson.dumps(choice["delta"]["content"]))
             if found and orjson.loads(before + orjson.dumps(_MARK) + after) == other:
-                self._around = (before, after)
+                self._mould = Mould(before, after)
 
     def _take(self, data: bytes) -> bytes:
         """One chunk of the provider's."""
@@ -132,11 +118,12 @@ class RelayStream(ProviderStream):
                     respell(delta)
             if usage := chunk.get("usage") or (chunk.get("x_groq") or _NOTHING).get("usage"):
                 self._usage = normalise.usage_body(usage)
-            if not self.shaper.head:
-                chunk = whole_head(chunk)
-            elif self._guesses and not (reason or usage) and self.shaper.more_text(chunk):
+            if not choices:
+                return b""
+            events = self.shaper.events(chunk if self.shaper.head else whole_head(chunk))
+            if self._guesses and not (reason or usage) and self.shaper.more_text(chunk):
                 self._remember(data, chunk)
-            return self.shaper.events(chunk) if choices else b""
+            return events
         except (AttributeError, KeyError, TypeError, ValueError):
             raise AttemptFailed(self._what_else(chunk)) from None
 
