@@ -64,7 +64,7 @@ class WhatIf(NamedTuple):
     task_type: TaskType | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """``options`` in the order in which they are tried, of which the first ``kept`` are (``None``: all)."""
 

@@ -168,7 +168,7 @@ class Exclusion(NamedTuple):
     candidate: Candidate | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
 
