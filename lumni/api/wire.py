@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
+from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest, chat_shape
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
 from lumni.types import CacheControl, ChatRequest, Json, Prompt, TaskType, spell_strategy
@@ -91,7 +91,10 @@ def validate(body: Json, schema: type[BaseModel]) -> None:
 
 def chat_request(body: Json, headers: Headers, settings: Settings, envelope: Json) -> ChatRequest:
     """The request that a valid OpenAI body means. Raises :class:`InvalidRequest`."""
-    validate(body, ChatCompletionRequest)
+    try:
+        chat_shape().validator.validate_python(body)
+    except ValidationError:
+        validate(body, ChatCompletionRequest)
     messages = body.get("messages") or []
     if not messages and not body.get("prompt"):
         raise InvalidRequest("messages: Field required.", param="messages")
