@@ -15,6 +15,7 @@ class Exchange(RequestResponseCycle):
     piece, in one packet."""
 
     _head = b""
+    _until_close = False  # how a body ends for a client that knows no chunks
 
     async def send(self, message: ASGISendEvent) -> None:
         """As ASGI has it. Raises ``RuntimeError`` for what is out of turn, or would not be HTTP."""
@@ -36,9 +37,12 @@ class Exchange(RequestResponseCycle):
         if b"content-length" in named:
             self.chunked_encoding, self.expected_content_length = False, int(named[b"content-length"])
         else:
-            self.chunked_encoding = self.scope["method"] != "HEAD" and status not in _BODILESS
+            has_body = self.scope["method"] != "HEAD" and status not in _BODILESS
+            self.chunked_encoding = has_body and self.scope["http_version"] == "1.1"
             if self.chunked_encoding:
                 headers.append((b"transfer-encoding", b"chunked"))
+            elif has_body:
+                self._until_close, self.keep_alive = True, False
         if b"close" in named.get(b"connection", b"").lower():
             self.keep_alive = False
         elif not self.keep_alive:
@@ -56,10 +60,13 @@ class Exchange(RequestResponseCycle):
                 body = b"%x\r\n%b\r\n" % (len(body), body)
             if not more:
                 body += b"0\r\n\r\n"
-        else:
+        elif not self._until_close:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0 or (self.expected_content_length and not more):
                 raise RuntimeError("The body is not as long as its content-length.")
+        if self.transport.is_closing():  # of requests in one go, uvicorn tells the last one only that nobody is there
+            self.disconnected = True
+            return
         self.transport.write(self._head + body)
         self._head = b""
         if not more:

@@ -23,7 +23,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     A client that sends more than ``h11_max_incomplete_event_size`` bytes (uvicorn's name for it) of a request line,
     headers, trailers or chunk framing is cut off. It keeps at most that and what one read brings. Heads that are
-    complete within one read are left to ``middleware.Limits``.
+    complete within one read are left to ``middleware.Limits``. A client that owes a head, or the rest of one, may be
+    silent for ``timeout_keep_alive`` seconds.
     """
 
     def __init__(
@@ -39,15 +40,49 @@ class BoundedProtocol(HttpToolsProtocol):
         self._advanced = False
         self._in_head = True
         self._whole = True  # nothing is missing of the request that came last
+        self._upgrading = False  # the request that is being read asks for another protocol
         self._linger: asyncio.TimerHandle | None = None
         self._presence = Presence()
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
     def data_received(self, data: bytes) -> None:
         self._advanced = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._read(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()
         self._pending = 0 if self._advanced else self._pending + len(data)
         if self._pending > self._most_pending:
             self._refuse(HeadersTooLarge(f"The request line and headers are larger than {self._most_pending} bytes."))
+
+    def _read(self, data: bytes) -> None:
+        """Parse it. Raises ``HttpParserError``.
+
+        The parser stops behind a head that asks for another protocol and takes the body for that. Such a wish may be
+        left aside (RFC 9110, section 7.8), and then all is read once more without it.
+        """
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stopped:
+                rest = data[stopped.args[0] :]
+                data = self._head_without_upgrade() + rest if self._upgrading else b""  # nothing follows a CONNECT
+
+    def _head_without_upgrade(self) -> bytes:
+        line = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([line, *headers, b"", b""])
+
+    def _await_head(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_lingering()
@@ -67,13 +102,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """uvicorn's, with an exchange of ours, and without what no setting of ours asks for."""
-        self._advanced, self._in_head = True, False
+        self._advanced = True
+        method = self.parser.get_method()
+        self._upgrading = self.parser.should_upgrade() and method != b"CONNECT"
+        if self._upgrading:
+            return
         url, version = httptools.parse_url(self.url), self.parser.get_http_version()
-        path = url.path.decode("ascii")
+        raw_path = url.path or b"/"
+        path = raw_path.decode("ascii")
         self.scope["http_version"] = version
-        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["method"] = method.decode("ascii")
         self.scope["path"] = unquote(path) if "%" in path else path
-        self.scope["raw_path"] = url.path
+        self.scope["raw_path"] = raw_path
         self.scope["query_string"] = url.query or b""
         self.scope["extensions"] = {Presence.EXTENSION: self._presence}  # type: ignore[dict-item]  # ours is no dict
         before, self.cycle = (
@@ -87,11 +127,12 @@ class BoundedProtocol(HttpToolsProtocol):
                 access_log=False,
                 default_headers=self.server_state.default_headers,
                 message_event=asyncio.Event(),
-                expect_100_continue=self.expect_100_continue,
+                expect_100_continue=self.expect_100_continue and version != "1.0",
                 keep_alive=version != "1.0" and self.parser.should_keep_alive(),
                 on_response=self.on_response_complete,
             ),
         )
+        self._in_head = False
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # requests in one go take their turn
@@ -103,6 +144,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self._advanced, self._in_head, self._whole = True, True, True
         self._stop_lingering()
         super().on_message_complete()
@@ -117,9 +160,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """uvicorn's answer to what is no HTTP, in OpenAI's shape."""
         self._refuse(InvalidRequest(f"This is no valid HTTP request: {msg}", code="invalid_http"))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: uvicorn would advise to install a library for what no route speaks, at every attempt."""
 
     def _refuse(self, error: LumniError) -> None:
         """Close the connection; say why if an answer is due and no other is on its way."""

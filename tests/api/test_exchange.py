@@ -36,12 +36,15 @@ class Socket:
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
 
-def exchange(method: str = "POST", *, keep_alive: bool = True) -> tuple[Exchange, Socket]:
+
+def exchange(method: str = "POST", version: str = "1.1", *, keep_alive: bool = True) -> tuple[Exchange, Socket]:
     transport = cast("Any", Socket())
     quiet = logging.getLogger("tests")
     made = Exchange(
-        scope=cast("Any", {"method": method}),
+        scope=cast("Any", {"method": method, "http_version": version}),
         transport=transport,
         flow=FlowControl(transport),
         logger=quiet,
@@ -85,6 +88,30 @@ async def test_a_stream_is_chunked_and_its_head_comes_with_the_first_piece() -> 
     assert socket.written[0].endswith(b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n9\r\ndata: 1\n\n\r\n")
     assert socket.written[1:] == [b"9\r\ndata: 2\n\n\r\n", b"0\r\n\r\n"]
     assert socket.closed
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks() -> None:
+    """003-07: it knows none (RFC 9112, section 6.1): a stream ends with its connection."""
+    served, wire = exchange(version="1.0")
+    await served.send(start())
+    await served.send(body(b"one", more=True))
+    await served.send(body(b"two"))
+    head, _, said = b"".join(wire.written).partition(b"\r\n\r\n")
+    assert said == b"onetwo"
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert wire.closed
+
+
+async def test_nothing_is_written_to_who_is_gone() -> None:
+    """003-34: however the server heard of it; what is left of an answer is no fault of ours."""
+    served, wire = exchange()
+    await served.send(start())
+    wire.close()
+    await served.send(body(b"one", more=True))
+    await served.send(body(b"two"))
+    assert not wire.written
+    assert served.disconnected
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
@@ -136,9 +163,6 @@ class Wire(Socket):
     def get_extra_info(self, name: str) -> Any:
         return None
 
-    def is_closing(self) -> bool:
-        return self.closed
-
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -178,6 +202,50 @@ async def test_who_sends_a_long_body_is_heard_leaving_too() -> None:
     protocol.connection_lost(None)
     await asyncio.wait(set(state.tasks))
     assert told == [1, size, "left"]
+
+
+class Timers:
+    """An event loop whose timers go off when they are told to."""
+
+    def __init__(self) -> None:
+        self.create_task = asyncio.get_running_loop().create_task
+        self.set: list[Any] = []
+
+    def call_later(self, _: float, call: Any) -> Any:
+        timer = SimpleNamespace(call=call)
+        timer.cancel = lambda: self.set.remove(timer)
+        self.set.append(timer)
+        return timer
+
+    def go_off(self) -> None:
+        for timer in list(self.set):
+            timer.call()
+
+
+SIZED = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [
+    [], [b"GET"], [b"GET / HTTP/1.1\r\nhost: x\r\n"], [b"\r\n"], [SIZED, b"body"], [SIZED + b"body", b"\r\n"],
+    [SIZED + b"body", b"GET / "],
+])  # fmt: skip
+async def test_a_silent_client_holds_no_connection(said: list[bytes]) -> None:
+    """003-07: not before its first request, nor in the middle of a head, nor after a body that nobody wanted."""
+
+    async def refuse(_: Any, __: Any, send: Any) -> None:
+        await send(start((b"content-length", b"0"), status=401))
+        await send(body(b""))
+
+    state, wire, timers = ServerState(), cast("Any", Wire()), cast("Any", Timers())
+    protocol = BoundedProtocol(Config(refuse, log_config=None, lifespan="off", ws="none"), state, {}, timers)
+    protocol.connection_made(wire)
+    for piece in said:
+        protocol.data_received(piece)
+        while state.tasks:
+            await asyncio.sleep(0)
+    assert len(timers.set) == 1
+    timers.go_off()
+    assert wire.closed
 
 
 async def test_behind_a_proxy_the_clients_own_address_counts() -> None:

@@ -230,6 +230,61 @@ def drain_two(connection: socket.socket) -> int:
     return answer.count(b"HTTP/1.1 200")
 
 
+def asked(gateway: Gateway, *headers: str, version: str = "1.1") -> tuple[bytes, bytes]:
+    """Head and body of a chat request."""
+    sent = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "What is a list?"}]}).encode()
+    head = authorized(gateway, f"content-length: {len(sent)}", *headers)
+    return head.replace(b"HTTP/1.1", f"HTTP/{version}".encode(), 1), sent
+
+
+H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAoAAAAAIAAAAA")
+
+
+@pytest.mark.parametrize("pieces", ["at once", "body later", "byte by byte"])
+def test_who_would_rather_speak_http_2_is_answered(gateway: Gateway, pieces: str) -> None:
+    """003-07: Java's own client asks for that with each request. The wish is left aside, and the body read all the
+    same; the next request on the connection is one of its own."""
+    head, body = asked(gateway, *H2C)
+    with connect(gateway) as connection:
+        for _ in range(2):
+            sent = [head + body] if pieces == "at once" else [head, body]
+            if pieces == "byte by byte":
+                sent = [bytes([byte]) for byte in head + body]
+            for piece in sent:
+                connection.sendall(piece)
+            status, answer = read_answer(connection)
+            assert status == 200, answer
+        connection.sendall(head + body + head + body)
+        assert read_answer(connection)[0] == 200
+
+
+def test_an_address_without_a_path_is_answered(gateway: Gateway) -> None:
+    """003-07: a proxy may write it so."""
+    with connect(gateway) as connection:
+        connection.sendall(b"GET http://x HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 401
+    assert "Traceback" not in gateway.log()
+
+
+def test_a_client_of_http_1_0_is_not_told_to_continue(gateway: Gateway) -> None:
+    """003-07: it would take that for the answer (RFC 9110, section 10.1.1)."""
+    head, body = asked(gateway, "expect: 100-continue", version="1.0")
+    with connect(gateway) as connection:
+        connection.sendall(head + body)
+        assert drain(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_who_leaves_with_more_than_one_request_open_is_no_fault(gateway: Gateway) -> None:
+    """003-34"""
+    head, body = asked(gateway)
+    with connect(gateway) as connection:
+        connection.sendall((head + body) * 3)
+    with connect(gateway) as connection:
+        connection.sendall(head + body)
+        assert read_answer(connection)[0] == 200
+    assert "Traceback" not in gateway.log()
+
+
 @pytest.mark.parametrize(
     "request_bytes", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET\r\n\r\n", b"{}\r\n\r\n"]
 )
