@@ -12,7 +12,7 @@ from lumni.api.exchange import Header
 from lumni.api.presence import while_wanted
 from lumni.api.visit import Visit
 from lumni.errors import InternalError, LumniError, ShuttingDown
-from lumni.gateway.reply import Reply
+from lumni.gateway.reply import Closing, Reply
 
 logger = logging.getLogger(__name__)
 Encode = Callable[[bytes], bytes]
@@ -63,10 +63,14 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": tail, "more_body": False})
 
     async def _send_events(self, send: Send) -> bytes:
-        """Returns what ends the stream: ``[DONE]``, or the event of the error that broke it off."""
+        """Returns what ends the stream: its last events and ``[DONE]``, or the event of the error that broke it off."""
+        last = b""
         try:
             async for events in self._events:
-                if body := self._encode(events) if self._encode else events:
+                body = self._encode(events) if self._encode else events
+                if isinstance(events, Closing):
+                    last = body
+                elif body:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
         except LumniError as error:
             return sse.event(error.body())
@@ -75,7 +79,7 @@ class EventStream(Response):
             return sse.event(InternalError("Lumni made a mistake in the middle of this stream.").body())
         finally:
             await self._events.aclose()
-        return sse.DONE
+        return last + sse.DONE
 
 
 _JSON: tuple[Header, ...] = ((b"content-type", b"application/json"),)

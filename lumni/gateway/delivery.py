@@ -9,7 +9,7 @@ from lumni.gateway.cache import Kept
 from lumni.gateway.case import Case
 from lumni.gateway.drain import Drain
 from lumni.gateway.keeping import Recording
-from lumni.gateway.reply import Reply
+from lumni.gateway.reply import Closing, Reply
 from lumni.gateway.transcript import Keeper, Transcript
 from lumni.intelligence import Plan
 from lumni.receipt import Signer
@@ -82,7 +82,7 @@ class Delivery:
                 record = case.answered(answer, outcome, status)
                 said = transcript.end(closing=answer.closing)
         told = self._signed(metadata.metadata(record, plan), case, record, said)
-        yield b"".join(map(sse.event, _closing(answer, case.asked, told)))
+        yield Closing(b"".join(map(sse.event, _closing(answer, case.asked, told))))
 
     def _transcript(self, case: Case) -> Transcript:
         return Transcript(self._keeper, case.asked, case.principal)
