@@ -129,7 +129,7 @@ class CacheControl:
     min_fresh: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatRequest:
     """One chat request, whatever the surface it came by.
 
@@ -137,6 +137,9 @@ class ChatRequest:
     seconds of the event loop's monotonic clock, ``created_at`` is wall time (UTC). ``assignment`` is what the client
     says that it works on, ``experiment`` the one that it asks to take part in. ``pinned``: an exam
     decides about the model. ``receipt``: the answer shall come with a signed one.
+
+    Nobody changes one: what is made of it is another. To have it frozen would make it twice as slow to build, which
+    counts here, as for :class:`Attempt` and others that each request makes anew.
     """
 
     request_id: str
@@ -170,7 +173,7 @@ class ChatRequest:
         return messages
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """One upstream call. ``started_ms`` counts from the request's arrival; ``lane`` says who carried it, if known."""
 

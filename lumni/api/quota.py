@@ -13,9 +13,9 @@ from lumni.catalogue.model import Deployment
 from lumni.errors import NotFound, PermissionDenied
 from lumni.gateway.admission import limits_of, person_of
 from lumni.quota.model import Correction, WindowState
-from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import describe
 from lumni.quota.standing import Standing
+from lumni.quota.store import Shared
 from lumni.services import Services
 from lumni.types import Json
 
@@ -64,7 +64,7 @@ def store_state(services: Services) -> Json:
     """Where quota is counted: in this process, or with others through Redis, and whether that works now."""
     store = services.quota.store
     waiting = {"waiting": services.quota.queue.waiting}
-    return {**(store.state if isinstance(store, ResilientStore) else {"mode": "one process"}), **waiting}
+    return {**(store.state if isinstance(store, Shared) else {"mode": "one process"}), **waiting}
 
 
 _BEST_FIRST = ("available", "exhausted", "broken", "disabled")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest
+from lumni.api.schemas import MODEL_LENGTH, ChatCompletionRequest, chat_shape
 from lumni.errors import InvalidRequest
 from lumni.settings import Settings
 from lumni.types import CacheControl, ChatRequest, Json, Prompt, TaskType, spell_strategy
@@ -90,7 +91,10 @@ def validate(body: Json, schema: type[BaseModel]) -> None:
 
 def chat_request(body: Json, headers: Headers, settings: Settings, envelope: Json) -> ChatRequest:
     """The request that a valid OpenAI body means. Raises :class:`InvalidRequest`."""
-    validate(body, ChatCompletionRequest)
+    try:
+        chat_shape().validator.validate_python(body)
+    except ValidationError:
+        validate(body, ChatCompletionRequest)
     messages = body.get("messages") or []
     if not messages and not body.get("prompt"):
         raise InvalidRequest("messages: Field required.", param="messages")
@@ -189,7 +193,9 @@ def _prompt(given: Json | None) -> Prompt | None:
 
 
 def new_request_id() -> str:
-    return f"req_{os.urandom(16).hex()}"
+    """The time in milliseconds, then 80 random bits: ids that follow each other are neighbours in a database's indexes,
+    which then writes half as many pages."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
 def _task_type(body: Json) -> TaskType | None:

@@ -44,7 +44,7 @@ async def _status(config: Path | None) -> Json:
     from lumni.storage import migrate
     from lumni.storage.copy import count
     from lumni.storage.database import Database
-    from lumni.storage.engine import CONNECTION_ERRORS, SQLITE_FILE, make_engine
+    from lumni.storage.engine import SQLITE_FILE, connection_errors, make_engine
     from lumni.storage.errors import StorageUnavailable, unavailable
     from lumni.storage.months import partitions
 
@@ -57,7 +57,7 @@ async def _status(config: Path | None) -> Json:
         at, newest = await migrate.current(database.engine), migrate.head()
         rows = await count(database) if at == newest else {}
         parts = await partitions(database.engine) if at == newest else []
-    except CONNECTION_ERRORS as error:
+    except connection_errors() as error:
         raise unavailable(error, database.address) from None
     finally:
         await database.close()

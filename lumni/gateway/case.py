@@ -199,8 +199,7 @@ class Case:
             "benchmark_score": None if benchmark is None else round(100 * benchmark.value, 2),
         }
         if plan.classified:
-            factors = {factor.name: factor.weight for factor in task.factors}
-            fields |= {"task_type": task.task_type, "confidence": task.confidence, "factors": factors}
+            fields |= {"task_type": task.task_type, "confidence": task.confidence, "factors": task.by_name}
         return fields
 
     def _since(self, moment: float) -> float:

@@ -12,9 +12,9 @@ from lumni.gateway.budgets import Budgets
 from lumni.gateway.cache import ResponseCache
 from lumni.money import NANO_PER_USD
 from lumni.quota.model import WindowState
-from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import Quota
 from lumni.quota.standing import Standing
+from lumni.quota.store import Shared
 from lumni.storage.database import Database
 from lumni.storage.errors import StorageError
 from lumni.storage.writer import RecordWriter
@@ -165,7 +165,7 @@ def _breakers(quota: Quota) -> Metric:
 def _stores_up(quota: Quota, writer: RecordWriter) -> Metric:
     family = GaugeMetricFamily("lumni_store_up", "Whether a store answers.", labels=["store"])
     family.add_metric(["spool"], not writer.fault)
-    if isinstance(quota.store, ResilientStore):
+    if isinstance(quota.store, Shared):
         family.add_metric(["redis"], quota.store.state["mode"] == "shared")
     return family
 

@@ -64,17 +64,7 @@ def receipt(request: ChatRequest, record: RequestRecord, said: str) -> Json:
 
 def classification_of(plan: Plan) -> Json | None:
     """How hard the task is; ``None`` where nothing was classified."""
-    if not plan.classified:
-        return None
-    task = plan.classification
-    return {
-        "task_type": task.task_type,
-        "confidence": round(task.confidence, 3),
-        "weak_fails": round(task.weak_fails, 3),
-        "gain": round(task.gain, 3),
-        "factors": {factor.name: round(factor.weight, 3) for factor in task.factors},
-        "calibration": task.calibrated and f"{task.calibrated.course}/{task.calibrated.version}",
-    }
+    return plan.classification.public if plan.classified else None
 
 
 def benchmark_of(answered: str | None, plan: Plan) -> Json | None:

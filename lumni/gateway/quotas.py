@@ -18,8 +18,6 @@ from lumni.quota.limits import StudentLimits, Tier
 from lumni.quota.memory import MemoryStore
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
-from lumni.quota.redis import connect
-from lumni.quota.resilient import ResilientStore
 from lumni.quota.service import Quota
 from lumni.quota.store import Store
 from lumni.settings import Settings
@@ -34,6 +32,9 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     if settings.redis_url is None:
         yield MemoryStore()
         return
+    from lumni.quota.redis import connect  # Redis's client takes 6 MiB
+    from lumni.quota.resilient import ResilientStore
+
     client = connect(settings.redis_url.get_secret_value())
     store = ResilientStore(client)
     try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lumni.intelligence.model import Calibrated, Candidate, Exclusion, Facts, Plan, Rank, Task
+from lumni.intelligence.model import Candidate, Exclusion, Facts, Plan, Rank, Task
 from lumni.intelligence.rank import GAIN, PARTS, parts_of
 from lumni.types import Json, TaskType
 
@@ -64,7 +64,7 @@ class WhatIf(NamedTuple):
     task_type: TaskType | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """``options`` in the order in which they are tried, of which the first ``kept`` are (``None``: all)."""
 
@@ -91,7 +91,7 @@ class Decision:
             named=plan.named,
             reason=plan.reason,
             domain=plan.domain,
-            classification=_classification(plan),
+            classification=plan.classification.archived if plan.classified else None,
             task=plan.task,
             weights=plan.weights,
             strategy=plan.strategy,
@@ -181,29 +181,6 @@ class Decision:
             "shadow_price": None if facts.price is None else round(facts.price, 4),
             "room": option.room,
         }
-
-
-def _classification(plan: Plan) -> Json | None:
-    if not plan.classified:
-        return None
-    task = plan.classification
-    return {
-        "task_type": task.task_type,
-        "confidence": round(task.confidence, 4),
-        "abstained": task.abstained,
-        "weak_fails": round(task.weak_fails, 6),
-        "gain": round(task.gain, 6),
-        "factors": {factor.name: round(factor.weight, 4) for factor in task.factors},
-        "weights": task.weights,
-        "calibration": _calibration(task.calibrated),
-    }
-
-
-def _calibration(calibrated: Calibrated | None) -> Json | None:
-    """What the course's votes changed; ``None``: the shipped weights alone spoke."""
-    if calibrated is None:
-        return None
-    return {**calibrated._asdict(), "weak_fails": round(calibrated.weak_fails, 6)}
 
 
 def _names(option: Option) -> frozenset[str]:

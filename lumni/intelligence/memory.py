@@ -12,7 +12,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MOST_SLATES = 256
-MOST_OPINIONS = 2048
+MOST_OPINIONS = 1024
 
 
 class Bounded(dict[K, V]):

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from lumni.catalogue.model import Deployment
 from lumni.catalogue.scores import Domain, Score
-from lumni.types import TaskType
+from lumni.types import Json, TaskType
 
 
 class Factor(NamedTuple):
@@ -24,7 +25,7 @@ class Calibrated(NamedTuple):
     weak_fails: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Classification:
     """How hard a task is, in two figures kept apart, and what follows from the first.
 
@@ -34,6 +35,8 @@ class Classification:
     ``weak_fails`` is on, less for languages that it knows little of; 1 when the client said so itself. ``abstained``
     says that this was too little to decide by, and that the quota decided. ``weights`` is the id of the weights that
     said so, ``calibrated`` what the course's own votes changed, if they did.
+
+    What is told of it is found out once, since many requests say the same: nobody changes that.
     """
 
     task_type: TaskType
@@ -44,6 +47,39 @@ class Classification:
     abstained: bool = False
     weights: str = ""
     calibrated: Calibrated | None = None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, float]:
+        """The weights of the factors."""
+        return {factor.name: factor.weight for factor in self.factors}
+
+    @cached_property
+    def public(self) -> Json:
+        """As JSON for the client."""
+        course = self.calibrated
+        return {
+            "task_type": self.task_type,
+            "confidence": round(self.confidence, 3),
+            "weak_fails": round(self.weak_fails, 3),
+            "gain": round(self.gain, 3),
+            "factors": {name: round(weight, 3) for name, weight in self.factors},
+            "calibration": course and f"{course.course}/{course.version}",
+        }
+
+    @cached_property
+    def archived(self) -> Json:
+        """As JSON for a decision that is kept. Of ``calibration``, ``None``: the shipped weights alone spoke."""
+        course = self.calibrated
+        return {
+            "task_type": self.task_type,
+            "confidence": round(self.confidence, 4),
+            "abstained": self.abstained,
+            "weak_fails": round(self.weak_fails, 6),
+            "gain": round(self.gain, 6),
+            "factors": {name: round(weight, 4) for name, weight in self.factors},
+            "weights": self.weights,
+            "calibration": course and {**course._asdict(), "weak_fails": round(course.weak_fails, 6)},
+        }
 
 
 UNCLASSIFIED = Classification("powerful", 0.5)
@@ -132,7 +168,7 @@ class Exclusion(NamedTuple):
     candidate: Candidate | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """Ranked candidates, the best first (never empty), and everything that was left out with its reason.
 

@@ -14,14 +14,14 @@ from lumni.quota.mirror import Mirror
 from lumni.quota.model import NOTHING, Amounts, Correction, Draw, Granted, Pool, Refused, Reservation, WindowState
 from lumni.quota.portion import Footing, Note, Part, Portion
 from lumni.quota.redis import end
-from lumni.quota.store import Store, Wake, route
+from lumni.quota.store import Shared, Store, Wake, route
 from lumni.quota.tide import Tide
 
 _GRACE_MS = 500  # by which clocks of machines may drift apart between two beats
 _LOG = logging.getLogger(__name__)
 
 
-class ResilientStore:
+class ResilientStore(Shared):
     """``Store`` of any number of processes; no call fails because of Redis.
 
     ``client`` is a ``redis.asyncio.Redis``. With ``server_time`` off, ``now`` rules in place of Redis's clock (tests do
@@ -57,8 +57,6 @@ class ResilientStore:
 
     @property
     def state(self) -> dict[str, Any]:
-        """For health and metrics: ``mode`` (``shared`` or ``degraded``), ``since`` (Unix time), the ``share`` of each
-        limit that this process keeps to (1 in shared mode), how many ``processes`` share, and ``reason``."""
         shared = self._portion is None
         share = 1.0 if shared else (1 / len(self._view) if self._entitled else 0.0)
         return {
@@ -71,11 +69,9 @@ class ResilientStore:
 
     @property
     def stranded(self) -> bool:
-        """Whether nothing may be drawn on: the other processes were never met, or have given us up."""
         return self._portion is not None and not self._entitled
 
     async def shared_within(self, seconds: float) -> bool:
-        """Wait for the common state; whether it can be drawn on."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._together.wait()

@@ -16,9 +16,8 @@ from lumni.quota.memory import MemoryStore
 from lumni.quota.model import ONE_REQUEST, Amounts, Correction, Pool, WindowState
 from lumni.quota.pools import Pools
 from lumni.quota.queue import FairQueue
-from lumni.quota.resilient import ResilientStore
 from lumni.quota.standing import Standing, Standings
-from lumni.quota.store import Store
+from lumni.quota.store import Shared, Store
 from lumni.quota.strategies import headroom
 from lumni.quota.traffic import Traffic
 from lumni.types import Outcome
@@ -76,11 +75,11 @@ class Quota:
     @property
     def stranded(self) -> bool:
         """Whether nothing is known of the limits, since Redis was never reached."""
-        return isinstance(self.store, ResilientStore) and self.store.stranded
+        return isinstance(self.store, Shared) and self.store.stranded
 
     async def shared_within(self, seconds: float) -> bool:
         """Wait until limits aren't kept in parts any more; whether that is so. At once with one process's memory."""
-        return not isinstance(self.store, ResilientStore) or await self.store.shared_within(seconds)
+        return not isinstance(self.store, Shared) or await self.store.shared_within(seconds)
 
     async def rows(self) -> tuple[WindowState, ...]:
         """Every window of every pool, read now."""

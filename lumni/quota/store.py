@@ -1,7 +1,8 @@
 """The one interface of quota state. ``MemoryStore`` is for one process, ``RedisStore`` for any number."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from lumni.quota.model import Amounts, Correction, Draw, Granted, Pool, Refused, Reservation, WindowState
 
@@ -63,6 +64,25 @@ class Store(Protocol):
     def subscribe(self, wake: Wake) -> Callable[[], None]:
         """Call ``wake`` with the ids of pools that may have gained capacity (``None``: any); returns how to stop."""
         ...
+
+
+class Shared(ABC):
+    """What a ``Store`` of several processes can say besides. Here, so that asking it doesn't take Redis's client."""
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """For health and metrics: ``mode`` (``shared`` or ``degraded``), ``since`` (Unix time), the ``share`` of each
+        limit that this process keeps to (1 in shared mode), how many ``processes`` share, and ``reason``."""
+
+    @property
+    @abstractmethod
+    def stranded(self) -> bool:
+        """Whether nothing may be drawn on: the other processes were never met, or have given us up."""
+
+    @abstractmethod
+    async def shared_within(self, seconds: float) -> bool:
+        """Wait for the common state; whether it can be drawn on."""
 
 
 def route(corrections: Sequence[Correction], pools: Sequence[Pool]) -> list[tuple[Pool, list[Correction]]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lumni.quota.model import Refusal, Refused
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ticket:
     """Who asks for capacity. ``deadline`` is in seconds of the event loop's clock, ``lease`` in seconds.
 

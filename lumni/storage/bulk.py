@@ -1,13 +1,12 @@
 """Many rows in one statement, on either database."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from itertools import chain
+from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any
 
-import asyncpg
 import orjson
 from sqlalchemy import JSON, Boolean, Column, DateTime, Double, Integer, Numeric, Table, Text
 from sqlalchemy.dialects import postgresql
@@ -25,6 +24,8 @@ async def copy_in(connection: AsyncConnection, parts: Mapping[Table, Sequence[Ro
 
     Rows have a value for every column. Raises the driver's own errors.
     """
+    import asyncpg  # not for SQLite: it takes 4 MiB
+
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
         async with connection.begin_nested():
@@ -49,10 +50,9 @@ async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[R
     driver: Any = (await connection.get_raw_connection()).driver_connection
     new: set[Any] = set()
     for some in _in_powers_of_two(rows):
-        values = zip(*(_sqlite_values(column, some) for column in table.columns), strict=True)
         statement = _of_rows(table, len(some))
         try:
-            new.update(key for (key,) in await driver.execute_fetchall(statement, list(chain.from_iterable(values))))
+            new.update(key for (key,) in await driver.execute_fetchall(statement, _sqlite_values(table, some)))
         except sqlite3.Error as error:
             raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True) from error
     return new
@@ -78,18 +78,49 @@ def _of_rows(table: Table, number: int) -> str:
     )
 
 
-def _sqlite_values(column: Column[Any], rows: Sequence[Row]) -> list[Any]:
-    """As SQLAlchemy writes them: moments as text in UTC. Raises ``ValueError`` for one without a zone."""
-    values = _array(column, rows)
-    return [_text_of(value) for value in values] if isinstance(_kind(column), DateTime) else values
+def _sqlite_values(table: Table, rows: Sequence[Row]) -> list[Any]:
+    """As SQLAlchemy writes them, row by row. Raises ``ValueError`` for a moment without a zone."""
+    in_order, written = _reading(table)
+    values: list[Any] = []
+    for row in rows:
+        start = len(values)
+        values += in_order(row)
+        for place, write in written:
+            values[start + place] = write(values[start + place])
+    return values
 
 
+@cache
+def _reading(table: Table) -> tuple[Callable[[Row], tuple[Any, ...]], list[tuple[int, Callable[[Any], Any]]]]:
+    """What reads a row in the order of the table's columns, and what writes those that SQLite has no kind for."""
+    writers: dict[type, Callable[[Any], Any]] = {JSON: _json_of, DateTime: _text_of, Boolean: _number_of}
+    kinds = [_kind(column) for column in table.columns]
+    written = [
+        (place, write) for place, kind in enumerate(kinds) for of, write in writers.items() if isinstance(kind, of)
+    ]
+    return itemgetter(*[column.name for column in table.columns]), written
+
+
+@lru_cache(maxsize=1024)
 def _text_of(moment: datetime | None) -> str | None:
+    """In UTC; kept, since a request's moment goes into several tables."""
     if moment is None:
         return None
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is not a moment")
     return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+
+
+def _number_of(flag: bool | None) -> int | None:
+    """The driver knows no booleans: it would ask around for how to write each."""
+    return None if flag is None else int(flag)
+
+
+def _json_of(value: Any) -> str | None:
+    """``bytes`` are JSON already."""
+    if value is None:
+        return None
+    return (value if type(value) is bytes else orjson.dumps(value)).decode()
 
 
 def _key(table: Table) -> Column[Any]:
@@ -111,14 +142,9 @@ def _from_arrays(table: Table) -> str:
 
 
 def _array(column: Column[Any], rows: Sequence[Row]) -> list[Any]:
-    values = [row[column.name] for row in rows]
-    if isinstance(column.type, JSON):
-        # ``bytes`` are JSON already.
-        written = [
-            value if type(value) is bytes else None if value is None else orjson.dumps(value) for value in values
-        ]
-        return [None if value is None else value.decode() for value in written]
-    return values
+    name = column.name
+    values = [row[name] for row in rows]
+    return [_json_of(value) for value in values] if isinstance(column.type, JSON) else values
 
 
 def _json_as(column: Column[Any]) -> str:

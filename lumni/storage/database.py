@@ -12,7 +12,7 @@ from lumni.settings import Settings
 from lumni.storage import migrate, months
 from lumni.storage.audit import AuditRepository
 from lumni.storage.contents import ContentRepository
-from lumni.storage.engine import BUSY_SECONDS, CONNECTION_ERRORS, SQLITE_BEGIN, address, make_engine, make_sqlite_file
+from lumni.storage.engine import BUSY_SECONDS, SQLITE_BEGIN, address, connection_errors, make_engine, make_sqlite_file
 from lumni.storage.errors import unavailable
 from lumni.storage.experiments import ExperimentRepository
 from lumni.storage.learning import LearningRepository
@@ -54,7 +54,7 @@ class Database:
                 await _prepare_sqlite(engine)
             await migrate.upgrade(engine)
             await months.make_if_allowed(engine, datetime.now(UTC))
-        except CONNECTION_ERRORS as error:
+        except connection_errors() as error:
             await engine.dispose()
             raise unavailable(error, database.address) from error
         except BaseException:
@@ -72,7 +72,7 @@ class Database:
         try:
             async with self.engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
-        except CONNECTION_ERRORS as error:
+        except connection_errors() as error:
             raise unavailable(error, self.address) from error
 
     async def close(self) -> None:

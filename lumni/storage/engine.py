@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import orjson
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
@@ -16,7 +15,6 @@ from lumni.storage.errors import BadDatabaseURL, Unreachable
 
 SQLITE_FILE = "lumni.db"
 SQLITE_BEGIN = "sqlite_begin"  # execution option of a connection: DEFERRED (the default), IMMEDIATE, or "" for none
-CONNECTION_ERRORS = (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
 SQLITE_STATEMENTS = 32
 """Prepared statements that a connection keeps: those that add records are 21, and Python's 128 could take tens of
 megabytes."""
@@ -49,6 +47,13 @@ def make_engine(settings: Settings) -> AsyncEngine:
     return _postgres(url)
 
 
+def connection_errors() -> tuple[type[Exception], ...]:
+    """What may go wrong with a connection. PostgreSQL's driver, 4 MiB, is loaded where something is asked of it."""
+    import asyncpg
+
+    return OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError
+
+
 def address(engine: AsyncEngine) -> str:
     """Where the data are, for people: ``postgresql://host:5432/name`` or ``sqlite:///path``; no user, no password."""
     url = engine.url
@@ -79,6 +84,8 @@ def _postgres(url: URL) -> AsyncEngine:
     dsn = url.set(query=query).render_as_string(hide_password=False)
 
     async def connect() -> Any:
+        import asyncpg
+
         try:
             return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
         except OSError as error:  # TimeoutError is one

@@ -14,7 +14,7 @@ from sqlalchemy import FromClause, Table, delete, func, insert, select, sql, tex
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lumni.classroom import Act
-from lumni.storage.engine import CONNECTION_ERRORS
+from lumni.storage.engine import connection_errors
 from lumni.storage.errors import sqlstate
 from lumni.storage.migrate import LOCK
 from lumni.storage.tables import (
@@ -92,7 +92,7 @@ async def make_if_allowed(engine: AsyncEngine, now: datetime, more: Iterable[dat
     """As ``make``; who may make no tables, or finds them busy, leaves it to others or for later."""
     try:
         await make(engine, now, more)
-    except CONNECTION_ERRORS as error:
+    except connection_errors() as error:
         kind = sqlstate(error) or type(error).__name__
         log.warning("partitions of coming months can't be made (%s): records go to the default one meanwhile", kind)
 

@@ -17,6 +17,7 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 CLOSING_PAUSE = 0.25
 BEGUN_SECONDS = 0.02
+TICK = 0.001  # seconds; event loops' clocks need be no finer
 READ_AT_ONCE = 50  # lines made into rows before other work goes on, about a millisecond
 
 
@@ -61,7 +62,8 @@ class RecordWriter:
         self._closing = asyncio.Event()
         self._progress = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
-        self._begun: dict[str, Callable[[], RequestRecord]] = {}  # not yet in the queue's care
+        # Not yet in the queue's care: when they began, in the loop's time, and what to record. The oldest are first.
+        self._begun: dict[str, tuple[float, Callable[[], RequestRecord]]] = {}
         self._beginning: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -71,21 +73,33 @@ class RecordWriter:
 
     def begin(self, request: ChatRequest, unended: Callable[[], RequestRecord]) -> None:
         """A request has begun. ``unended`` is asked for what to record if this process doesn't live to see its end."""
-        self._begun[request.request_id] = unended
+        loop = asyncio.get_running_loop()
+        self._begun[request.request_id] = loop.time(), unended
         if self._beginning is None:
-            self._beginning = asyncio.get_running_loop().call_later(BEGUN_SECONDS, self.note_begun)
+            self._beginning = loop.call_later(BEGUN_SECONDS, self._look)
 
-    def note_begun(self) -> None:
-        """Put the requests that run into the queue's care, together."""
-        begun, self._begun, self._beginning = self._begun, {}, None
+    def note_begun(self, age: float = 0.0) -> None:
+        """Put the requests that have run for so many seconds into the queue's care, together."""
+        latest = asyncio.get_running_loop().time() - age
         noted: dict[str, bytes] = {}
-        for request_id, unended in begun.items():
+        for request_id in [one for one, (at, _) in self._begun.items() if at <= latest]:
+            _, unended = self._begun.pop(request_id)
             try:
                 noted[request_id] = lines.encode_begun(unended())
             except (TypeError, ValueError) as error:
                 log.warning("the begin of request %r can't be kept: %s", request_id, error)
         if noted:
             self._queue.begin(noted)
+
+    def _look(self) -> None:
+        """Note those that are due, with those that soon would be: most requests end before, and cost nothing here."""
+        loop, self._beginning = asyncio.get_running_loop(), None
+        due = loop.time() - BEGUN_SECONDS + TICK
+        if any(at <= due for at, _ in self._begun.values()):
+            self.note_begun(BEGUN_SECONDS / 2)
+        if self._begun:
+            oldest = next(iter(self._begun.values()))[0]
+            self._beginning = loop.call_at(oldest + BEGUN_SECONDS, self._look)
 
     def write(self, record: RequestRecord) -> None:
         """Hand a record over; it returns at once and never raises."""

@@ -26,6 +26,7 @@ def load_litellm() -> Any:
     litellm.expose_router_debug_in_errors = False
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    _forget_a_parsed_tokenizer(litellm)
     _give_groq_a_service_tier()
     _keep_ollama_from_blocking()
     return litellm
@@ -37,6 +38,11 @@ async def close_clients(litellm: Any) -> None:
     await litellm.module_level_aclient.client._transport.aclose()  # noqa: SLF001
     await litellm.close_litellm_async_clients()
     litellm.in_memory_llm_clients_cache.flush_cache()  # else a later start in this process would get closed ones
+
+
+def _forget_a_parsed_tokenizer(litellm: Any) -> None:
+    """LiteLLM keeps Claude's tokenizer as text, which it counts with, and parsed, 8 MiB that nothing asks for."""
+    vars(litellm.utils).pop("json_data", None)
 
 
 def _give_groq_a_service_tier() -> None:

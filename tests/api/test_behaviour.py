@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from lumni.api.wire import new_request_id
 from lumni.people import keyring
 from tests.api.conftest import QUESTION, Row
 from tests.services.gateway import Gateway
@@ -82,6 +84,16 @@ def test_an_odd_request_id_is_replaced_by_ours(http: httpx.Client, bad: str) -> 
     answer = http.get("/v1/models", headers={b"x-request-id": bad.encode("latin-1")})
     assert answer.headers["x-request-id"] == answer.headers["x-lumni-request-id"]
     assert answer.headers["x-request-id"].startswith("req_")
+
+
+def test_request_ids_follow_the_clock_and_none_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """002-11: so the database finds those of one moment next to each other."""
+    ids = []
+    for at in (0, 1_763_784_000_000, 1_763_784_000_001, 4_102_444_800_000):
+        monkeypatch.setattr("time.time_ns", lambda at=at: at * 1_000_000)
+        ids.append(sorted(new_request_id() for _ in range(100)))
+    assert [one for some in ids for one in some] == sorted({one for some in ids for one in some})
+    assert all(re.fullmatch("req_[0-9a-f]{32}", one) for some in ids for one in some)
 
 
 def test_a_request_id_cannot_smuggle_headers(lab_gateway: Gateway) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -244,6 +244,32 @@ class FullDisk:
         part = data[: int(min(self.room, len(data)))]
         self.room -= len(part)
         return part
+
+
+class Told(Spool):
+    """Remembers whose begin it was told of."""
+
+    def __init__(self, parent: Path) -> None:
+        super().__init__(parent)
+        self.begins: list[str] = []
+
+    def begin(self, lines: Mapping[str, bytes]) -> None:
+        self.begins += lines
+        super().begin(lines)
+
+
+async def test_only_what_runs_for_a_while_is_noted_before_its_end(tmp_path: Path) -> None:
+    """Who ends at once leaves one line, whoever else runs; who doesn't is noted, also when others ended first."""
+    spool = Told(tmp_path)
+    writer = RecordWriter(Shelf().add, queue=spool)
+    for long, short in ((1, 2), (4, 3)):
+        for number in sorted((long, short)):
+            begun(writer, number)
+        writer.write(record(short))
+        async with asyncio.timeout(60):
+            while record(long).request_id not in spool.begins:
+                await asyncio.sleep(0.01)
+    assert spool.begins == [record(1).request_id, record(4).request_id]
 
 
 async def test_a_full_disk_is_said_and_loses_nothing(
