@@ -92,6 +92,15 @@ def test_the_same_as_json(gateway: Gateway) -> None:
     assert told["queue"] == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes started meanwhile heed Ctrl-C, also where it is ignored, as in what a shell runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_watching_looks_again_until_it_is_interrupted(gateway: Gateway) -> None:
     command = [sys.executable, "-m", "lumni", "quota", "--watch", "--json", "--url", gateway.url, "--key", gateway.key]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd(), env=dict(os.environ)) as watch:

@@ -70,11 +70,11 @@ class Wire:
     base: str = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        size = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length:" in head else 0
-        self.asked.append(json.loads(await reader.readexactly(size) or b"{}"))
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            size = int(head.split("content-length:")[1].split("\r\n")[0]) if "content-length:" in head else 0
+            self.asked.append(json.loads(await reader.readexactly(size) or b"{}"))
+            answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
             for part in answer:
                 if part is None:
                     await reader.read()  # until the caller hangs up
@@ -83,7 +83,7 @@ class Wire:
                     writer.write(part)
                     await writer.drain()
                     await asyncio.sleep(self.slowly)
-        except ConnectionError:
+        except (ConnectionError, asyncio.IncompleteReadError):  # the latter: before it had asked
             self.left += 1
         finally:
             writer.close()
