@@ -1,5 +1,6 @@
 """``POST /v1/chat/completions``: the canonical surface. What it shares with the others is here too."""
 
+import asyncio
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Response
@@ -10,7 +11,7 @@ from lumni.api.documents import chat_body, chat_responses
 from lumni.api.presence import while_wanted
 from lumni.api.replies import response_of
 from lumni.api.visit import Here, Visit
-from lumni.errors import ClientDisconnected, LumniError
+from lumni.errors import LumniError
 from lumni.gateway.reply import Reply
 from lumni.types import ChatRequest, Json
 
@@ -36,9 +37,12 @@ async def ask(visit: Visit, surface: str, defaults: Mapping[str, object] | None 
     ``defaults`` stand in for what the body leaves out. Raises :class:`LumniError`, and :class:`ClientDisconnect` when
     the client hung up meanwhile.
     """
-    pipeline = visit.services.pipeline
-    chat = await _read(visit, surface, defaults or {})
-    return await while_wanted(visit.presence, pipeline.drain, pipeline.complete(chat, visit.caller))
+    return await while_wanted(visit.presence, visit.services.pipeline.drain, _ask(visit, surface, defaults or {}))
+
+
+async def _ask(visit: Visit, surface: str, defaults: Mapping[str, object]) -> Reply:
+    chat = await _read(visit, surface, defaults)
+    return await visit.services.pipeline.complete(chat, visit.caller)
 
 
 async def _read(visit: Visit, surface: str, defaults: Mapping[str, object]) -> ChatRequest:
@@ -51,7 +55,6 @@ async def _read(visit: Visit, surface: str, defaults: Mapping[str, object]) -> C
     except LumniError as error:
         services.pipeline.reject(wire.refused(body, envelope), visit.caller, error)
         raise
-    except ClientDisconnect:
-        left = ClientDisconnected("The client left before its request was complete.")
-        services.pipeline.reject(wire.refused(body, envelope), visit.caller, left)
+    except (ClientDisconnect, asyncio.CancelledError):
+        services.pipeline.abandon(wire.refused(body, envelope), visit.caller)
         raise

@@ -23,8 +23,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     A client that sends more than ``h11_max_incomplete_event_size`` bytes (uvicorn's name for it) of a request line,
     headers, trailers or chunk framing is cut off. It keeps at most that and what one read brings. Heads that are
-    complete within one read are left to ``middleware.Limits``. A client that owes a head, or the rest of one, may be
-    silent for ``timeout_keep_alive`` seconds.
+    complete within one read are left to ``middleware.Limits``. A client that owes a head or a body, or the rest of one,
+    may be silent for ``timeout_keep_alive`` seconds.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_head()
+        self._await_more()
 
     def data_received(self, data: bytes) -> None:
         self._advanced = False
@@ -56,8 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
-        if self.cycle is None or self.cycle.response_complete:
-            self._await_head()
+        if self.cycle is None or self.cycle.response_complete or not (self._whole or self.pipeline):
+            self._await_more()
         self._pending = 0 if self._advanced else self._pending + len(data)
         if self._pending > self._most_pending:
             self._refuse(HeadersTooLarge(f"The request line and headers are larger than {self._most_pending} bytes."))
@@ -81,7 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
         headers = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([line, *headers, b"", b""])
 
-    def _await_head(self) -> None:
+    def _await_more(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:

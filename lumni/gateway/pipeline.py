@@ -79,6 +79,10 @@ class Pipeline:
         """Record a request of a known caller that can't be served, such as one whose body is wrong."""
         Case(request, principal, self._sinks, self._journals).failed(error)
 
+    def abandon(self, request: ChatRequest, principal: Principal) -> None:
+        """Record a request that is cancelled before all of it has come."""
+        self.reject(request, principal, self._departure())
+
     async def _receive(self, case: Case) -> Door:
         """Is it time for this, and may this key ask so much at once?"""
         rules = self.budgets.rules_of(case.principal.course)

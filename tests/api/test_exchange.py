@@ -248,6 +248,43 @@ async def test_a_silent_client_holds_no_connection(said: list[bytes]) -> None:
     assert wire.closed
 
 
+@pytest.mark.parametrize("said", [[SIZED], [SIZED, b"bo"], [SIZED + b"body" + SIZED, b"bo"]])
+async def test_a_body_that_stops_coming_holds_no_connection(said: list[bytes]) -> None:
+    """003-07: whoever waits for it is told that the client left; an answer that is on its way ends first."""
+    left: list[str] = []
+    answered = asyncio.Event()
+
+    async def read(_: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        while message.get("more_body"):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            left.append("left")
+            return
+        await answered.wait()
+        await send(start((b"content-length", b"0"), status=200))
+        await send(body(b""))
+
+    state, wire, timers = ServerState(), cast("Any", Wire()), cast("Any", Timers())
+    protocol = BoundedProtocol(Config(read, log_config=None, lifespan="off", ws="none"), state, {}, timers)
+    protocol.connection_made(wire)
+    for piece in said:
+        protocol.data_received(piece)
+        await asyncio.sleep(0)
+    if len(said[0]) > len(SIZED):  # two in one go: the first is being answered
+        assert timers.set == []
+        answered.set()
+        while protocol.pipeline:
+            await asyncio.sleep(0)
+        protocol.data_received(b"d")
+    timers.go_off()
+    assert wire.closed
+    protocol.connection_lost(None)
+    while state.tasks:
+        await asyncio.sleep(0)
+    assert left == ["left"]
+
+
 async def test_behind_a_proxy_the_clients_own_address_counts() -> None:
     """000-60: limits of claims are those of who asks, not of the proxy; only a proxy on this machine is believed."""
     heard: list[str] = []

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,27 @@ def test_a_whole_answer_longer_than_the_limit_is_cut(tmp_path: Path, path: str) 
         assert record["error_code"] == "shutting_down"
         assert len(json.loads(record["attempts"])) == 1
         assert lab.totals()["disconnected"] == 1
+        assert "Traceback" not in gateway.log()
+
+
+def test_a_request_that_has_not_come_whole_is_cut(tmp_path: Path) -> None:
+    """002-45: who is still sending it is told, too, and there is a record."""
+    with Gateway(tmp_path, CONFIG.format(base="http://127.0.0.1:1"), DRAIN_TIMEOUT="0.3") as gateway:
+        port = httpx.URL(gateway.url).port
+        with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
+            head = (
+                "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n"
+            )
+            client.sendall(f"{head.format(gateway.key)}content-length: 100\r\n\r\n".encode())
+            assert client.recv(1000).startswith(b"HTTP/1.1 100 ")  # so it is being read
+            client.sendall(b'{"model": ')
+            gateway.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting_down" in answer
+        assert gateway.process.wait(120) == 0
+        [record] = records(gateway.database)
+        assert (record["status"], record["error_code"]) == (503, "shutting_down")
         assert "Traceback" not in gateway.log()
 
 
