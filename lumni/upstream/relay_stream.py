@@ -76,7 +76,7 @@ class RelayStream(ProviderStream):
         """Put into ``written`` what the provider says, as events of ours."""
         self._take_texts(written)
         for data in self._reader.take():
-            if data == b"[DONE]":
+            if data.startswith(b"[DONE]"):
                 self._done = True
                 return
             written.append(self._take(data))
@@ -108,7 +108,7 @@ class RelayStream(ProviderStream):
         try:
             if chunk.get("error"):
                 raise AttemptFailed(self._what_else(chunk))
-            choices = chunk["choices"]
+            choices = chunk["choices"] or ()  # null beside the usage of some
             reason = None
             for choice in choices:
                 if reason := choice.get("finish_reason"):

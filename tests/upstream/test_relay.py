@@ -374,6 +374,16 @@ async def test_a_whole_answer_survives_the_end_of_its_connection(lost: bytes) ->
         assert here.records[0].usage_estimated
 
 
+async def test_a_usage_without_choices_and_a_goodbye_with_a_space_end_a_stream() -> None:
+    """Some providers write ``null`` for no choices, and spaces behind ``[DONE]``."""
+    script = STREAM + events(delta("one"), delta(finish="stop"), {**COUNTED, "choices": None}) + b"data: [DONE] \n\n"
+    async with wire([script]) as there, line(deployment("a", there.base, lane="relay")) as here:
+        assert await here.text() == "one"
+        [record] = here.records
+        assert (record.completion_tokens, record.usage_estimated) == (4, False)
+        assert len(record.attempts) == 1
+
+
 async def test_what_fails_in_one_read_with_what_was_said_fails_all_the_same() -> None:
     """A tool call that no program can carry out is found at its end, whatever came together with that."""
     call = {**CALL, "index": 0, "function": {"name": "unknown", "arguments": "{}"}}
