@@ -2,7 +2,7 @@
 
     uv run python -m bench.overhead             less than six minutes
     uv run python -m bench.overhead --quick     about two
-    uv run python -m bench.overhead --gateways lumni lumni-shared lumni-two-workers
+    uv run python -m bench.overhead --gateways lumni lumni-shared
 
 The provider called directly, Lumni over each of its lanes and the other gateways take turns in one run. Only the
 loopback is used; everything that was started ends with the run, also after Ctrl-C. docs/benchmarks.md says what the
