@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumni.upstream.events import LARGEST, EventReader, TooLong
+from lumni.upstream.events import LARGEST, EventReader, Mould, TooLong
 
 DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1, max_size=20).map(
     lambda text: "{" + text
@@ -71,3 +71,17 @@ def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
     assert list(reader.take()) == []
     with pytest.raises(TooLong):
         reader.feed(b"x")
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"), [(b'"index":0', b'"index":1'), (b":null", b":true"), (b'"delta"', b'"Delta"')]
+)
+def test_a_chunk_that_is_as_long_but_says_something_else_is_not_taken_for_its_text(said: bytes, instead: bytes) -> None:
+    """Between chunks that differ in their text alone, one of another choice or with an end to it is seen."""
+    before, after = b'{"choices":[{"index":0,"delta":{"content":', b'},"finish_reason":null}]}'
+    mould, plain = Mould(before, after), b"data: " + before + b'"one"' + after + b"\n\n"
+    assert mould.texts_in(plain * 3) == (["one"] * 3, [b'"one"'] * 3)
+    other = plain.replace(said, instead)
+    assert len(other) == len(plain)
+    assert other != plain
+    assert mould.texts_in(plain + other + plain) == ([], [])
